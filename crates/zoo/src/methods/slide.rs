@@ -1,0 +1,55 @@
+//! SCOPE's slide: the prompt's entries are frozen, and a window of fixed size slides over the output.
+//!
+//! Wu et al. 2025, "SCOPE: Optimizing Key-Value Cache Compression in Long-context Generation", §3.2,
+//! <https://arxiv.org/abs/2412.13649>.
+//!
+//! Once more than `budget` tokens have been generated, each step keeps the last `recent` of them and, of the others, those
+//! that this step's query attends to most. What prefill left is never touched.
+//!
+//! # Differs
+//! - From the published code: the boundary between prompt and output is where the prompt's entries really end, not the
+//!   configured prefill budget.
+//! - From the published code: one selection per KV head, by the sum over its group, not one per query head.
+//! - From the published code: nothing happens on a step that would drop nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
+
+/// A window of fixed size over the output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slide {
+    /// Entries kept of the output (SCOPE: β1 + β2).
+    pub budget: usize,
+    /// Newest of them, kept whatever their score (SCOPE: β2 = 256).
+    pub recent: usize,
+}
+
+impl Slide {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_recent("slide", self.recent, self.budget)
+    }
+
+    pub(crate) fn policy(&self) -> DecodePolicy {
+        DecodePolicy {
+            schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
+            selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
+        }
+    }
+}
+
+/// A decode budget must leave room beside its recent window, and that window must hold this step's own entry.
+pub(super) fn check_recent(
+    method: &'static str,
+    recent: usize,
+    budget: usize,
+) -> Result<(), Error> {
+    if recent == 0 {
+        return Err(Error::Value { method, key: "recent", value: 0, rule: "must be at least 1" });
+    }
+    if recent >= budget {
+        return Err(Error::NoRoom { method, key: "recent", pinned: recent, budget });
+    }
+    Ok(())
+}

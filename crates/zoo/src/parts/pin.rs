@@ -1,0 +1,36 @@
+use std::fmt;
+
+use crate::View;
+
+/// What may never be evicted. An entry is pinned if any of a selector's pins holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// The first tokens of the text (attention sinks; Xiao et al. 2023).
+    Sinks(usize),
+    /// Whatever prefill kept of the prompt.
+    Prompt,
+    /// The newest tokens of the text, by position.
+    Recent(usize),
+}
+
+impl Pin {
+    /// Whether `entry` is held by this pin.
+    pub fn holds(self, view: &View<'_>, entry: usize) -> bool {
+        let position = view.positions[entry] as usize;
+        match self {
+            Self::Sinks(sinks) => position < sinks,
+            Self::Prompt => position < view.prompt_tokens,
+            Self::Recent(recent) => position + recent >= view.tokens,
+        }
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sinks(sinks) => write!(f, "first {sinks}"),
+            Self::Prompt => write!(f, "kept prompt"),
+            Self::Recent(recent) => write!(f, "last {recent}"),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What a policy may know.
+
+/// Counts of one layer of one lane at one decode step: all that a [`Schedule`](crate::Schedule) sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Generated tokens fed so far, this step's included: decode step `t` of the paper.
+    pub generated: usize,
+    /// Entries per KV head that prefill left.
+    pub pool: usize,
+    /// Entries per KV head now, this step's own included.
+    pub entries: usize,
+}
+
+/// The entries of one KV head, as a selector sees them. Index = entry, in whatever order the cache holds them.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Each entry's position in the text.
+    pub positions: &'a [u32],
+    /// Attention that each entry received, one row per query head of the group; no rows where none was observed.
+    pub attention: &'a [&'a [f32]],
+    /// Tokens of the prompt: an entry is the prompt's if its position lies below.
+    pub prompt_tokens: usize,
+    /// Tokens of the text so far, prompt included: one past the newest position.
+    pub tokens: usize,
+    /// Seed of this selection's own random stream.
+    pub seed: u64,
+}
