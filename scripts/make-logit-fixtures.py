@@ -6,7 +6,7 @@ From:   SmolLM2-135M-Instruct.Q4_1.gguf (scripts/fetch-model smollm2-135m), dequ
 With:   transformers 5.23.0 (its GGUF reader and its Llama), torch 2.15.0, CPU, float32; token ids from
         llama.cpp inside the wheel xllamacpp 2026.10.11549.
 Rerun:  python3 -m venv V && V/bin/pip install -r scripts/fixture-requirements.txt
-        V/bin/python scripts/make-logit-fixtures.py            (about two minutes on two cores, 4 GB)
+        V/bin/python scripts/make-logit-fixtures.py            (about a minute on two cores, 4 GB)
 Writes: crates/runner/tests/fixtures/logits_{short,code,long}.{safetensors,txt}
 
 The text is in the .txt file, byte for byte, and was fed without BOS and without a chat template. In
@@ -43,8 +43,8 @@ TOP = 8
 GREEDY = 40
 
 SHORT = (
-    "The old lighthouse stood on a rock two miles from the harbour. Every evening the keeper climbed "
-    "the stairs, lit the lamp and wrote the weather in his book. One night in winter a ship"
+    "To boil an egg, bring a pot of water to the boil. Lower the egg in with a spoon, wait about seven "
+    "minutes, and then"
 )
 
 CODE = '''\
@@ -101,12 +101,11 @@ def series(rng, count):
 
 
 def kept_rows(tokens):
-    """Every row of a short text; of one up to four times 64 the first 48 and the last 16; else every 32nd and the last 16."""
+    """All rows up to 64; of a text of some hundred tokens the first 48, of a longer one every 32nd; and the last 16."""
     if tokens <= 64:
         return list(range(tokens))
-    if tokens <= 256:
-        return list(range(48)) + list(range(tokens - 16, tokens))
-    return sorted(set(range(0, tokens, 32)) | set(range(tokens - 16, tokens)))
+    early = range(48) if tokens < 1024 else range(0, tokens, 32)
+    return sorted(set(early) | set(range(tokens - 16, tokens)))
 
 
 def all_logits(model, tokens):
@@ -157,7 +156,7 @@ def main():
     model = load(str(path.parent), gguf_file=path.name, dtype=torch.float32).eval()
 
     rng = random.Random(SEED)
-    texts = {"short": SHORT, "code": CODE, "long": series(rng, 26)}
+    texts = {"short": SHORT, "code": CODE, "long": series(rng, 36)}
     vocab_ids = torch.tensor(sorted(rng.sample(range(model.config.vocab_size), SAMPLED_IDS)))
 
     files = {}
@@ -185,6 +184,7 @@ def main():
         out = FIXTURES / f"logits_{name}.safetensors"
         safetensors.torch.save_file({key: value.contiguous() for key, value in rows.items()}, out,
                                     metadata={"about": json.dumps(about)})
+        out.chmod(0o644)
         print(f"{out.name}: {len(tokens)} tokens, {len(rows['positions'])} rows, {out.stat().st_size} bytes, {about}")
 
 

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Tokens in, text and measurements out.
+//!
+//! A [`Model`] reads a prompt once into a [`Prefilled`] cache. Each arm forks a lane from it; the [`Engine`] advances all lanes
+//! by one token per step, reading the weights once for all of them. What lives in a lane's cache is decided by `zoo`; how many
+//! bytes it takes and how long a step lasts is measured here and nowhere else.
+
+mod attention;
+mod cache;
+mod chat;
+mod config;
+mod engine;
+mod error;
+mod gguf;
+mod lane;
+mod linear;
+mod llama;
+mod model;
+mod observe;
+mod prefill;
+mod rope;
+mod tokenizer;
+
+pub use cache::Entries;
+pub use chat::{ChatTemplate, Message};
+pub use config::{Config, RopeScaling};
+pub use engine::{Engine, Job};
+pub use error::Error;
+pub use lane::{Limits, Outcome, Stop};
+pub use linear::Weights;
+pub use model::{Identity, Model, device};
+pub use prefill::Prefilled;
+pub use tokenizer::Tokenizer;
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -11,5 +11,5 @@ pub use pin::Pin;
 pub use pool::Pool;
 pub use reduce::Reduce;
 pub use schedule::{Schedule, Size};
-pub use score::{Observation, Score};
+pub use score::{Observation, Score, stream};
 pub use select::lowest;

@@ -59,6 +59,11 @@ impl Score {
     }
 }
 
+/// A seed of its own for each combination of `parts`, such as run, layer, head and step.
+pub fn stream(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |seed, &part| mix(seed ^ part))
+}
+
 /// SplitMix64's output function (Steele et al. 2014): a bijection that spreads neighbouring seeds apart.
 fn mix(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);

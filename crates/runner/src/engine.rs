@@ -1,0 +1,188 @@
+//! The lockstep loop and its clock.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{DType, Tensor};
+use zoo::{DecodePolicy, PrefillPolicy};
+
+use crate::attention::{grouped, step};
+use crate::cache::Entries;
+use crate::lane::{Lane, Limits, Outcome, Stop};
+use crate::llama::{Attend, Llama};
+use crate::prefill::Pool;
+use crate::{Error, Model, Prefilled, Result};
+
+/// What a lane is to do.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What survives of the prompt.
+    pub prefill: PrefillPolicy,
+    /// What goes while tokens are generated.
+    pub decode: DecodePolicy,
+    /// When the lane ends.
+    pub limits: Limits,
+    /// Tokens to feed instead of the most likely ones; their log-probabilities are recorded.
+    pub forced: Option<Vec<u32>>,
+    /// Seed of whatever the policies draw.
+    pub seed: u64,
+}
+
+/// Lanes advancing in lockstep: one pass over the weights per step, for all of them.
+///
+/// A lane's tokens do not depend on the lanes beside it.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    llama: &'a Llama,
+    lanes: Vec<Lane>,
+    capacity: usize,
+    started: usize,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that holds at most `capacity` lanes at a time.
+    pub fn new(model: &'a Model, capacity: usize) -> Self {
+        Self { llama: model.llama(), lanes: Vec::new(), capacity: capacity.max(1), started: 0 }
+    }
+
+    /// Whether another lane may start.
+    pub fn has_room(&self) -> bool {
+        self.lanes.len() < self.capacity
+    }
+
+    /// Whether no lane runs.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Lanes that run.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Forks a lane from a prompt, and says by which number it will be known.
+    ///
+    /// # Errors
+    /// [`Error::Context`] if prompt and output do not fit the model, or a tensor operation that failed.
+    pub fn start(&mut self, prefilled: &Prefilled, job: &Job) -> Result<usize> {
+        let (prompt, output) = (prefilled.tokens().len(), job.limits.max_new_tokens);
+        let context = self.llama.config.context;
+        if prompt + output > context {
+            return Err(Error::Context { prompt, output, context });
+        }
+        let id = self.started;
+        self.lanes.push(Lane::fork(id, prefilled, job)?);
+        self.started += 1;
+        Ok(id)
+    }
+
+    /// Advances every lane by one token; hands back those that ended, under their numbers.
+    ///
+    /// # Errors
+    /// A tensor operation that failed.
+    pub fn step(&mut self) -> Result<Vec<(usize, Outcome)>> {
+        let mut ended = self.retire();
+        if self.lanes.is_empty() {
+            return Ok(ended);
+        }
+        let started = Instant::now();
+        let (tokens, positions): (Vec<u32>, Vec<u32>) = self.lanes.iter().map(Lane::next).unzip();
+        let hidden = self.llama.forward(&tokens, &positions, &mut Lanes(&mut self.lanes))?; // (lanes, hidden)
+        let logits = self.llama.logits(&hidden)?.to_dtype(DType::F32)?.to_vec2::<f32>()?; // (lanes, vocabulary)
+        let (elapsed, lanes) = (started.elapsed(), self.lanes.len());
+        for (lane, logits) in self.lanes.iter_mut().zip(&logits) {
+            lane.account(elapsed, lanes);
+            lane.choose(logits);
+        }
+        ended.extend(self.retire());
+        Ok(ended)
+    }
+
+    fn retire(&mut self) -> Vec<(usize, Outcome)> {
+        let mut ended = Vec::new();
+        let mut running = Vec::with_capacity(self.lanes.len());
+        for lane in self.lanes.drain(..) {
+            match lane.stop() {
+                Some(stop) => ended.push((lane.id, lane.outcome(stop))),
+                None => running.push(lane),
+            }
+        }
+        self.lanes = running;
+        ended
+    }
+
+    /// Runs one job on its own to the end.
+    ///
+    /// # Errors
+    /// As [`Engine::start`] and [`Engine::step`].
+    pub fn run(model: &'a Model, prefilled: &Prefilled, job: &Job) -> Result<Outcome> {
+        let mut engine = Self::new(model, 1);
+        engine.start(prefilled, job)?;
+        loop {
+            if let Some((_, outcome)) = engine.step()?.pop() {
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+/// One row per lane.
+struct Lanes<'a>(&'a mut [Lane]);
+
+impl Attend for Lanes<'_> {
+    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let kv_heads = k.dim(1)?;
+        let mut queries = Vec::with_capacity(self.0.len());
+        for (row, lane) in self.0.iter_mut().enumerate() {
+            lane.push(layer, &k.narrow(0, row, 1)?, &v.narrow(0, row, 1)?)?;
+            queries.push(grouped(&q.narrow(0, row, 1)?, kv_heads)?); // (kv_heads, group, head_dim)
+        }
+        let mut outputs: Vec<Option<Tensor>> = vec![None; self.0.len()];
+        for (pool, rows) in by_pool(self.0) {
+            let shared = pool.as_ref().map(|pool| &pool.layers[layer]);
+            let own: Vec<&Entries> = rows.iter().map(|&row| self.0[row].own(layer)).collect();
+            let q: Vec<Tensor> = rows.iter().map(|&row| queries[row].clone()).collect();
+            for (row, (out, probabilities)) in rows.into_iter().zip(step(&q, shared, &own)?) {
+                self.0[row].evict(layer, &probabilities)?;
+                outputs[row] = Some(out.reshape((1, out.elem_count()))?);
+            }
+        }
+        let outputs: Vec<Tensor> = outputs.into_iter().flatten().collect();
+        Ok(Tensor::cat(&outputs, 0)?)
+    }
+}
+
+/// The rows of lanes that share the same entries, group by group.
+fn by_pool(lanes: &[Lane]) -> Vec<(Option<Arc<Pool>>, Vec<usize>)> {
+    let mut groups: Vec<(Option<Arc<Pool>>, Vec<usize>)> = Vec::new();
+    for (row, lane) in lanes.iter().enumerate() {
+        let same = |pool: &Option<Arc<Pool>>| match (pool, lane.shared()) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        match groups.iter_mut().find(|(pool, _)| same(pool)) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((lane.shared().cloned(), vec![row])),
+        }
+    }
+    groups
+}
+
+impl Limits {
+    /// Limits for a text of exactly `tokens` tokens.
+    pub fn exactly(tokens: usize) -> Self {
+        Self { max_new_tokens: tokens, end_tokens: Vec::new(), stop_on_loop: false }
+    }
+}
+
+impl Stop {
+    /// As the journal spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Eos => "eos",
+            Self::Length => "length",
+            Self::Loop => "loop",
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use std::path::PathBuf;
+
+/// What can go wrong between a model file and a text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be opened or read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A model file is not what it should be.
+    #[error("`{}` is not a usable model: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// A device that this build or machine does not have.
+    #[error("device `{name}` is not available: {reason}")]
+    Device {
+        /// Its name as given.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Prompt and output do not fit the model.
+    #[error("a prompt of {prompt} tokens and {output} new ones exceed the context of {context}: lower `max_new_tokens` or shorten the prompt")]
+    Context {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens to generate.
+        output: usize,
+        /// Positions that the model has.
+        context: usize,
+    },
+    /// There is nothing to read.
+    #[error("the prompt is empty: give at least one token")]
+    EmptyPrompt,
+    /// The tokenizer refused.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The chat template cannot be rendered.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// The model has no chat template.
+    #[error("the model has no chat template: use the published prompt style, or `--raw`")]
+    NoTemplate,
+    /// A method's parameters cannot work.
+    #[error(transparent)]
+    Method(#[from] zoo::Error),
+    /// The tensor library refused an operation.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Whether the cause is a missing or malformed model rather than how the program was called.
+    pub fn is_data(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Malformed { .. } | Self::Device { .. } | Self::NoTemplate)
+    }
+}

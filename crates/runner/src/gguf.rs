@@ -1,0 +1,159 @@
+//! Reading GGUF: metadata, tensors, and the tokenizer that the metadata describes.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::QTensor;
+use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::{Device, Tensor};
+
+use crate::{Config, Error, Result};
+
+/// An open GGUF file whose header has been read and found sane.
+#[derive(Debug)]
+pub(crate) struct Gguf {
+    path: PathBuf,
+    reader: BufReader<File>,
+    content: Content,
+}
+
+impl Gguf {
+    /// Opens `path` and reads its header; no tensor is touched.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let mut reader = BufReader::new(file);
+        let content = Content::read(&mut reader)
+            .map_err(|error| Error::Malformed { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self { path: path.to_owned(), reader, content })
+    }
+
+    pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
+        Error::Malformed { path: self.path.clone(), reason: reason.into() }
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.content.metadata.get(key)
+    }
+
+    fn required(&self, key: &str) -> Result<&Value> {
+        self.value(key).ok_or_else(|| self.malformed(format!("it has no `{key}`")))
+    }
+
+    fn wrong(&self, key: &str, value: &Value) -> Error {
+        self.malformed(format!("`{key}` has the wrong type, {:?}", value.value_type()))
+    }
+
+    /// A count, whatever integer type it is stored as.
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let count = match value {
+            Value::U8(n) => Some(u64::from(*n)),
+            Value::U16(n) => Some(u64::from(*n)),
+            Value::U32(n) => Some(u64::from(*n)),
+            Value::U64(n) => Some(*n),
+            Value::I32(n) => u64::try_from(*n).ok(),
+            Value::I64(n) => u64::try_from(*n).ok(),
+            _ => None,
+        };
+        count.and_then(|n| usize::try_from(n).ok()).map(Some).ok_or_else(|| self.wrong(key, value))
+    }
+
+    fn required_count(&self, key: &str) -> Result<usize> {
+        self.count(key)?.ok_or_else(|| self.malformed(format!("it has no `{key}`")))
+    }
+
+    fn float(&self, key: &str) -> Result<Option<f32>> {
+        self.value(key).map(|value| value.to_f32().map_err(|_| self.wrong(key, value))).transpose()
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        self.value(key).map(|value| value.to_bool().map_err(|_| self.wrong(key, value))).transpose()
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>> {
+        self.value(key)
+            .map(|value| value.to_string().map(String::as_str).map_err(|_| self.wrong(key, value)))
+            .transpose()
+    }
+
+    pub(crate) fn texts(&self, key: &str) -> Result<Vec<&str>> {
+        let value = self.required(key)?;
+        let Value::Array(items) = value else { return Err(self.wrong(key, value)) };
+        items
+            .iter()
+            .map(|item| item.to_string().map(String::as_str).map_err(|_| self.wrong(key, item)))
+            .collect()
+    }
+
+    pub(crate) fn integers(&self, key: &str) -> Result<Vec<i64>> {
+        let value = self.required(key)?;
+        let Value::Array(items) = value else { return Err(self.wrong(key, value)) };
+        items
+            .iter()
+            .map(|item| match item {
+                Value::I32(n) => Ok(i64::from(*n)),
+                Value::U32(n) => Ok(i64::from(*n)),
+                Value::I64(n) => Ok(*n),
+                other => Err(self.wrong(key, other)),
+            })
+            .collect()
+    }
+
+    /// The decoder's shape.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for an architecture other than `llama`, a missing key, or numbers that cannot be.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let architecture = self.text("general.architecture")?.unwrap_or_default();
+        if architecture != "llama" {
+            return Err(self.malformed(format!("architecture `{architecture}` is not `llama`")));
+        }
+        let query_heads = self.required_count("llama.attention.head_count")?;
+        let hidden = self.required_count("llama.embedding_length")?;
+        let config = Config {
+            layers: self.required_count("llama.block_count")?,
+            hidden,
+            intermediate: self.required_count("llama.feed_forward_length")?,
+            query_heads,
+            kv_heads: self.count("llama.attention.head_count_kv")?.unwrap_or(query_heads),
+            head_dim: match self.count("llama.attention.key_length")? {
+                Some(head_dim) => head_dim,
+                None => hidden.checked_div(query_heads).unwrap_or(0),
+            },
+            vocabulary: self.texts("tokenizer.ggml.tokens")?.len(),
+            context: self.required_count("llama.context_length")?,
+            rope_theta: self.float("llama.rope.freq_base")?.unwrap_or(10_000.0),
+            rope_scaling: None,
+            norm_epsilon: self.float("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
+        };
+        match config.fault() {
+            Some(fault) => Err(self.malformed(fault)),
+            None => Ok(config),
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
+    }
+
+    /// A tensor as stored, its shape checked before anything is read.
+    pub(crate) fn quantised(&mut self, name: &str, shape: &[usize]) -> Result<QTensor> {
+        let Some(info) = self.content.tensor_infos.get(name) else {
+            return Err(self.malformed(format!("it has no tensor `{name}`")));
+        };
+        if info.shape.dims() != shape {
+            let found = info.shape.dims().to_vec();
+            return Err(self.malformed(format!("tensor `{name}` is {found:?}, not {shape:?}")));
+        }
+        self.content
+            .tensor(&mut self.reader, name, &Device::Cpu)
+            .map_err(|error| self.malformed(format!("tensor `{name}`: {error}")))
+    }
+
+    /// A tensor in f32.
+    pub(crate) fn dense(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let stored = self.quantised(name, shape)?;
+        Ok(stored.dequantize(&Device::Cpu)?)
+    }
+}

@@ -1,0 +1,329 @@
+//! One arm's sequence.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+use zoo::{DecodePolicy, Moment, View};
+
+use crate::cache::Entries;
+use crate::prefill::Pool;
+use crate::{Job, Prefilled, Result};
+
+/// When a lane ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most tokens to generate.
+    pub max_new_tokens: usize,
+    /// Tokens that end the text.
+    pub end_tokens: Vec<u32>,
+    /// Whether to end a lane whose last [`LOOP_TOKENS`] tokens repeat with a period of at most [`LOOP_PERIOD`].
+    pub stop_on_loop: bool,
+}
+
+/// Tokens that must repeat for a lane to count as looping.
+pub const LOOP_TOKENS: usize = 256;
+/// Longest period of a loop, in tokens.
+pub const LOOP_PERIOD: usize = 64;
+
+/// Why a lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// The model ended its text.
+    Eos,
+    /// The limit was reached.
+    Length,
+    /// The text repeats itself.
+    Loop,
+}
+
+/// What a lane did, and what it cost.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Generated tokens, the end token included.
+    pub tokens: Vec<u32>,
+    /// Why it ended.
+    pub stop: Stop,
+    /// Log-probability of each forced token given all before; empty where the lane chose freely.
+    pub logprobs: Vec<f32>,
+    /// Wall time of the steps that the lane took part in, shared with the lanes beside it.
+    pub decode: Duration,
+    /// Of that, what this lane's policy took: scores handed over, selection, bookkeeping.
+    pub policy: Duration,
+    /// Mean number of lanes in those steps.
+    pub lanes: f64,
+    /// Most bytes allocated for entries at once, shared ones included.
+    pub bytes_peak: usize,
+    /// Mean over steps of entries per KV head and layer, after the step.
+    pub entries_mean: f64,
+    /// Entries per KV head that prefill left, mean over layers.
+    pub kept_end_prefill: f64,
+    /// Entries per KV head at the end, mean over layers.
+    pub kept_end_decode: f64,
+    /// Entries evicted while decoding, summed over layers and KV heads.
+    pub evictions: u64,
+    /// Entries per KV head and layer after each [`TRACE_STEPS`]-th step, mean over layers.
+    pub trace: Vec<f32>,
+}
+
+/// Steps between two points of [`Outcome::trace`].
+pub const TRACE_STEPS: usize = 16;
+
+/// A sequence being generated under one arm.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) id: usize,
+    layers: Vec<LayerCache>,
+    shared: Option<Arc<Pool>>,
+    policy: DecodePolicy,
+    limits: Limits,
+    forced: Option<Vec<u32>>,
+    seed: u64,
+    prompt_tokens: usize,
+    tokens: Vec<u32>,
+    logprobs: Vec<f32>,
+    cost: Cost,
+}
+
+/// One layer of a lane's cache, beside what it shares.
+#[derive(Debug)]
+struct LayerCache {
+    own: Entries,
+    /// Entries per KV head that prefill left in this layer, whether shared or not.
+    pool: usize,
+}
+
+/// Running sums over a lane's steps.
+#[derive(Debug, Default)]
+struct Cost {
+    decode: Duration,
+    policy: Duration,
+    lane_steps: usize,
+    steps: usize,
+    bytes_peak: usize,
+    entries_sum: f64,
+    evictions: u64,
+    trace: Vec<f32>,
+}
+
+impl Lane {
+    /// Forks a lane from a prompt under a job's arm.
+    pub(crate) fn fork(id: usize, prefilled: &Prefilled, job: &Job) -> Result<Self> {
+        let pool = prefilled.pool(&job.prefill, job.seed)?;
+        let shared = job.decode.spares_prompt().then(|| Arc::clone(&pool));
+        let layers = pool.layers.iter().map(|entries| {
+            let everything: Vec<Vec<usize>> = vec![(0..entries.len()).collect(); entries.heads()];
+            let nothing = vec![Vec::new(); entries.heads()];
+            let own = entries.select(if shared.is_some() { &nothing } else { &everything }, 1)?;
+            Ok(LayerCache { own, pool: entries.len() })
+        });
+        let mut lane = Self {
+            id,
+            layers: layers.collect::<Result<_>>()?,
+            shared,
+            policy: job.decode.clone(),
+            limits: job.limits.clone(),
+            forced: job.forced.clone(),
+            seed: job.seed,
+            prompt_tokens: prefilled.tokens().len(),
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            cost: Cost::default(),
+        };
+        lane.cost.bytes_peak = lane.bytes();
+        lane.choose(prefilled.logits());
+        Ok(lane)
+    }
+
+    /// Takes the next token: the forced one if there is any, else the most likely, the lower id among equals.
+    pub(crate) fn choose(&mut self, logits: &[f32]) {
+        let token = match &self.forced {
+            Some(forced) => {
+                let token = forced[self.tokens.len()];
+                self.logprobs.push(log_probability(logits, token));
+                token
+            }
+            None => most_likely(logits),
+        };
+        self.tokens.push(token);
+    }
+
+    /// Why the lane should end now, if it should.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        let last = self.tokens.last()?;
+        if self.forced.is_none() && self.limits.end_tokens.contains(last) {
+            Some(Stop::Eos)
+        } else if self.tokens.len() >= self.limits.max_new_tokens {
+            Some(Stop::Length)
+        } else if self.forced.is_none() && self.limits.stop_on_loop && loops(&self.tokens) {
+            Some(Stop::Loop)
+        } else {
+            None
+        }
+    }
+
+    /// The token to feed and its position.
+    pub(crate) fn next(&self) -> (u32, u32) {
+        let fed = self.tokens.len() - 1;
+        (self.tokens[fed], (self.prompt_tokens + fed) as u32)
+    }
+
+    pub(crate) fn shared(&self) -> Option<&Arc<Pool>> {
+        self.shared.as_ref()
+    }
+
+    pub(crate) fn own(&self, layer: usize) -> &Entries {
+        &self.layers[layer].own
+    }
+
+    /// Takes in this step's key and value, `(1, kv_heads, head_dim)` each.
+    pub(crate) fn push(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<()> {
+        let (_, position) = self.next();
+        let own = &mut self.layers[layer].own;
+        own.push(k, v, position)?;
+        own.settle()
+    }
+
+    /// Entries of a layer, shared ones included.
+    fn entries(&self, layer: usize) -> usize {
+        let LayerCache { own, pool } = &self.layers[layer];
+        if self.shared.is_some() { pool + own.len() } else { own.len() }
+    }
+
+    /// Evicts what the policy wants gone from a layer, now that this step's attention is known.
+    ///
+    /// # Shapes
+    /// - `probabilities`: `(kv_heads, group, shared + own)`
+    pub(crate) fn evict(&mut self, layer: usize, probabilities: &Tensor) -> Result<()> {
+        let generated = self.tokens.len();
+        let entries = self.entries(layer);
+        let LayerCache { own, pool } = &mut self.layers[layer];
+        let due = self.policy.due(Moment { generated, pool: *pool, entries });
+        if due == 0 {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let attention = if self.policy.needs_attention() {
+            let of_own = probabilities.narrow(2, entries - own.len(), own.len())?;
+            of_own.to_dtype(DType::F32)?.to_vec3::<f32>()?
+        } else {
+            vec![Vec::new(); own.heads()]
+        };
+        let evicted: Vec<Vec<usize>> = attention
+            .iter()
+            .enumerate()
+            .map(|(head, group)| {
+                let rows: Vec<&[f32]> = group.iter().map(Vec::as_slice).collect();
+                let view = View {
+                    positions: own.positions(head),
+                    attention: &rows,
+                    prompt_tokens: self.prompt_tokens,
+                    tokens: self.prompt_tokens + generated,
+                    seed: zoo::stream(&[self.seed, layer as u64, head as u64, generated as u64]),
+                };
+                self.policy.selector.evict(&view, due)
+            })
+            .collect();
+        self.cost.evictions += evicted.iter().map(|slots| slots.len() as u64).sum::<u64>();
+        own.evict(evicted);
+        self.cost.policy += started.elapsed();
+        Ok(())
+    }
+
+    /// Notes what a finished step cost; `lanes` took part in it.
+    pub(crate) fn account(&mut self, elapsed: Duration, lanes: usize) {
+        let bytes = self.bytes();
+        let entries = self.mean_entries();
+        let cost = &mut self.cost;
+        if cost.steps.is_multiple_of(TRACE_STEPS) {
+            cost.trace.push(entries as f32);
+        }
+        cost.decode += elapsed;
+        cost.steps += 1;
+        cost.lane_steps += lanes;
+        cost.entries_sum += entries;
+        cost.bytes_peak = cost.bytes_peak.max(bytes);
+    }
+
+    fn mean_entries(&self) -> f64 {
+        let layers = self.layers.len();
+        (0..layers).map(|layer| self.entries(layer)).sum::<usize>() as f64 / layers as f64
+    }
+
+    fn bytes(&self) -> usize {
+        let shared = self.shared.as_ref().map_or(0, |pool| pool.bytes());
+        shared + self.layers.iter().map(|layer| layer.own.bytes()).sum::<usize>()
+    }
+
+    /// The lane's account, once it has ended.
+    pub(crate) fn outcome(self, stop: Stop) -> Outcome {
+        let steps = self.cost.steps.max(1) as f64;
+        let pools: usize = self.layers.iter().map(|layer| layer.pool).sum();
+        Outcome {
+            stop,
+            kept_end_prefill: pools as f64 / self.layers.len() as f64,
+            kept_end_decode: self.mean_entries(),
+            entries_mean: if self.cost.steps == 0 { self.mean_entries() } else { self.cost.entries_sum / steps },
+            lanes: self.cost.lane_steps as f64 / steps,
+            decode: self.cost.decode,
+            policy: self.cost.policy,
+            bytes_peak: self.cost.bytes_peak,
+            evictions: self.cost.evictions,
+            trace: self.cost.trace,
+            tokens: self.tokens,
+            logprobs: self.logprobs,
+        }
+    }
+}
+
+fn most_likely(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] || logits[best].is_nan() {
+            best = token;
+        }
+    }
+    best as u32
+}
+
+/// Log-softmax at one token, summed in f64.
+pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
+    (f64::from(logits[token as usize] - most) - sum.ln()) as f32
+}
+
+/// Whether the last [`LOOP_TOKENS`] tokens repeat with a period of at most [`LOOP_PERIOD`].
+fn loops(tokens: &[u32]) -> bool {
+    let Some(start) = tokens.len().checked_sub(LOOP_TOKENS) else { return false };
+    let tail = &tokens[start..];
+    (1..=LOOP_PERIOD).any(|period| tail[period..].iter().zip(tail).all(|(a, b)| a == b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOOP_TOKENS, log_probability, loops, most_likely};
+
+    #[test]
+    fn the_lower_id_wins_among_equals_and_nan_never() {
+        assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0]), 2);
+    }
+
+    #[test]
+    fn log_probabilities_sum_to_one() {
+        let logits = [1.0, -2.0, 0.5, 700.0];
+        let total: f32 = (0..4).map(|token| log_probability(&logits, token).exp()).sum();
+        assert!((total - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_loop_needs_its_whole_tail_to_repeat() {
+        let mut tokens: Vec<u32> = (0..LOOP_TOKENS as u32).map(|i| i % 7).collect();
+        assert!(loops(&tokens));
+        tokens[100] = 99;
+        assert!(!loops(&tokens));
+        assert!(!loops(&tokens[..50]));
+    }
+}

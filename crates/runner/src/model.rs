@@ -1,0 +1,156 @@
+//! A model as one thing: decoder, tokenizer, identity.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zoo::Observation;
+
+use crate::gguf::Gguf;
+use crate::lane::log_probability;
+use crate::llama::Llama;
+use crate::prefill::Reader;
+use crate::{Config, Error, Prefilled, Result, Tokenizer, Weights};
+
+/// What a model's numbers depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name by which it was asked for.
+    pub name: String,
+    /// SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+    /// How its weights are held.
+    pub weights: Weights,
+}
+
+/// A decoder with its tokenizer.
+#[derive(Debug)]
+pub struct Model {
+    llama: Llama,
+    tokenizer: Tokenizer,
+    identity: Identity,
+}
+
+impl Model {
+    /// Loads a GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Malformed`], naming the file.
+    pub fn load(name: &str, path: &Path, weights: Weights, device: &Device) -> Result<Self> {
+        let mut gguf = Gguf::open(path)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let llama = Llama::from_gguf(&mut gguf, weights, device)?;
+        let identity = Identity { name: name.to_owned(), sha256: sha256(path)?, weights };
+        Ok(Self { llama, tokenizer, identity })
+    }
+
+    /// A model's shape and tokenizer, without its weights.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn describe(path: &Path) -> Result<(Config, Tokenizer)> {
+        let gguf = Gguf::open(path)?;
+        Ok((gguf.config()?, Tokenizer::from_gguf(&gguf)?))
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &Config {
+        &self.llama.config
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What its numbers depend on.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Bytes that one number takes in its cache.
+    pub fn cache_number_bytes(&self) -> usize {
+        DType::F32.size_in_bytes()
+    }
+
+    pub(crate) fn llama(&self) -> &Llama {
+        &self.llama
+    }
+
+    /// Reads a prompt once, recording what the policies to come need.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], or [`Error::Context`] if it is too long.
+    pub fn prefill(&self, tokens: &[u32], observations: &[Observation]) -> Result<Prefilled> {
+        Prefilled::new(&self.llama, tokens, observations)
+    }
+
+    /// Logits after each token, row by row, `(vocabulary,)` each, to `each`.
+    ///
+    /// # Errors
+    /// As [`Model::prefill`], or whatever `each` returns.
+    pub fn logits(&self, tokens: &[u32], mut each: impl FnMut(Vec<f32>) -> Result<()>) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        Reader::new(&self.llama, tokens.len(), &[])?.read(&self.llama, tokens, |hidden: &Tensor| {
+            let rows = self.llama.logits(hidden)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+            rows.into_iter().try_for_each(&mut each)
+        })
+    }
+
+    /// Log-probability of each token but the first, given all before it.
+    ///
+    /// # Errors
+    /// As [`Model::prefill`].
+    pub fn log_probabilities(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let mut next = tokens.iter().skip(1);
+        let mut found = Vec::with_capacity(tokens.len().saturating_sub(1));
+        self.logits(tokens, |logits| {
+            found.extend(next.next().map(|&token| log_probability(&logits, token)));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// A device by name: `cpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// [`Error::Device`] if the name is unknown, the build has no CUDA, or the machine lacks the device.
+pub fn device(name: &str) -> Result<Device> {
+    let unavailable = |reason: String| Error::Device { name: name.to_owned(), reason };
+    let ordinal = match name.split_once(':') {
+        _ if name == "cpu" => return Ok(Device::Cpu),
+        None if name == "cuda" => 0,
+        Some(("cuda", ordinal)) => ordinal.parse().map_err(|_| unavailable("no such number".to_owned()))?,
+        _ => return Err(unavailable("give `cpu` or `cuda:N`".to_owned())),
+    };
+    if !cfg!(feature = "cuda") {
+        return Err(unavailable("this program was built without the feature `cuda`".to_owned()));
+    }
+    Device::new_cuda(ordinal).map_err(|error| unavailable(error.to_string()))
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let read = |source: io::Error| Error::Read { path: path.to_owned(), source };
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path).map_err(read)?, &mut HashWriter(&mut hasher)).map_err(read)?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! The prompt, read once.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Tensor};
+use zoo::{Observation, PrefillPolicy, View};
+
+use crate::attention::{block, causal_mask, grouped, ungrouped};
+use crate::cache::Entries;
+use crate::llama::{Attend, Llama};
+use crate::observe::Recorder;
+use crate::{Error, Result};
+
+/// Rows that prefill computes at a time: no scores are ever held for more.
+const BLOCK: usize = 256;
+
+/// A prompt's cache and what its reading showed; shared by all lanes that continue it, and never changed.
+#[derive(Debug)]
+pub struct Prefilled {
+    tokens: Vec<u32>,
+    pool: Arc<Pool>,
+    recorders: Vec<Recorder>,
+    logits: Vec<f32>, // (vocabulary,), of the last token
+    elapsed: Duration,
+    pools: Mutex<Vec<(PrefillPolicy, Weak<Pool>)>>,
+}
+
+/// What one prefill policy left of a prompt, one [`Entries`] per layer.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) layers: Vec<Entries>,
+}
+
+impl Pool {
+    pub(crate) fn bytes(&self) -> usize {
+        self.layers.iter().map(Entries::bytes).sum()
+    }
+}
+
+impl Prefilled {
+    /// Reads a prompt, recording what the policies to come need.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::Context`] if the prompt alone is too long, or a tensor operation that failed.
+    pub(crate) fn new(model: &Llama, tokens: &[u32], observations: &[Observation]) -> Result<Self> {
+        let started = Instant::now();
+        let mut hidden = None;
+        let mut reader = Reader::new(model, tokens.len(), observations)?;
+        reader.read(model, tokens, |block| {
+            hidden = Some(block.narrow(0, block.dim(0)? - 1, 1)?);
+            Ok(())
+        })?;
+        let hidden = hidden.ok_or(Error::EmptyPrompt)?;
+        let logits = model.logits(&hidden)?.to_dtype(DType::F32)?.squeeze(0)?.to_vec1()?;
+        Ok(Self {
+            tokens: tokens.to_vec(),
+            pool: Arc::new(Pool { layers: reader.layers }),
+            recorders: reader.recorders,
+            logits,
+            elapsed: started.elapsed(),
+            pools: Mutex::default(),
+        })
+    }
+
+    /// Tokens of the prompt.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Time that reading took.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Logits of the last token, `(vocabulary,)`.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// What `policy` leaves of the prompt. Lanes with the same policy share it for as long as one of them lives.
+    pub(crate) fn pool(&self, policy: &PrefillPolicy, seed: u64) -> Result<Arc<Pool>> {
+        if policy.pool(self.tokens.len()) == self.tokens.len() {
+            return Ok(Arc::clone(&self.pool));
+        }
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|(_, pool)| pool.strong_count() > 0);
+        if let Some(pool) = pools.iter().find_map(|(of, pool)| (of == policy).then(|| pool.upgrade()).flatten()) {
+            return Ok(pool);
+        }
+        let pool = Arc::new(self.compress(policy, seed)?);
+        pools.push((policy.clone(), Arc::downgrade(&pool)));
+        Ok(pool)
+    }
+
+    fn compress(&self, policy: &PrefillPolicy, seed: u64) -> Result<Pool> {
+        let recorder = self.recorders.iter().find(|recorder| Some(recorder.observation()) == policy.observation());
+        let layers = self.pool.layers.iter().enumerate().map(|(layer, entries)| {
+            let rows: Vec<&[f32]> = recorder.map(|recorder| recorder.rows(layer).collect()).unwrap_or_default();
+            let kept: Vec<Vec<usize>> = (0..entries.heads())
+                .map(|head| {
+                    let group = rows.len() / entries.heads();
+                    policy.keep(&View {
+                        positions: entries.positions(head),
+                        attention: &rows[head * group..(head + 1) * group],
+                        prompt_tokens: self.tokens.len(),
+                        tokens: self.tokens.len(),
+                        seed: zoo::stream(&[seed, layer as u64, head as u64]),
+                    })
+                })
+                .collect();
+            entries.select(&kept, 0)
+        });
+        Ok(Pool { layers: layers.collect::<Result<_>>()? })
+    }
+}
+
+/// Reads tokens in blocks with causal attention, filling a cache.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    layers: Vec<Entries>,
+    recorders: Vec<Recorder>,
+    start: usize,
+    mask: Option<Tensor>, // (rows, start + rows), of the current block
+}
+
+impl Reader {
+    pub(crate) fn new(model: &Llama, tokens: usize, observations: &[Observation]) -> Result<Self> {
+        let config = &model.config;
+        if tokens > config.context {
+            return Err(Error::Context { prompt: tokens, output: 0, context: config.context });
+        }
+        let mut distinct = observations.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        Ok(Self {
+            layers: (0..config.layers)
+                .map(|_| Entries::new(config, tokens, DType::F32, &model.device))
+                .collect::<Result<_>>()?,
+            recorders: distinct
+                .into_iter()
+                .map(|observation| Recorder::new(observation, config.layers, config.query_heads, tokens))
+                .collect(),
+            start: 0,
+            mask: None,
+        })
+    }
+
+    /// Hands the hidden states of each block, `(rows, hidden)`, to `each`.
+    pub(crate) fn read(
+        &mut self,
+        model: &Llama,
+        tokens: &[u32],
+        mut each: impl FnMut(&Tensor) -> Result<()>,
+    ) -> Result<()> {
+        for block in tokens.chunks(BLOCK) {
+            let positions: Vec<u32> = (self.start..self.start + block.len()).map(|position| position as u32).collect();
+            self.mask = Some(causal_mask(block.len(), self.start, &model.device)?);
+            let hidden = model.forward(block, &positions, self)?;
+            each(&hidden)?;
+            self.start += block.len();
+        }
+        Ok(())
+    }
+}
+
+impl Attend for Reader {
+    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let (rows, kv_heads, _) = k.dims3()?;
+        let entries = &mut self.layers[layer];
+        entries.extend(k, v, self.start as u32..(self.start + rows) as u32)?;
+        let mask = match &self.mask {
+            Some(mask) => mask.clone(),
+            None => causal_mask(rows, self.start, q.device())?,
+        };
+        let (out, probabilities) = block(&grouped(q, kv_heads)?, entries, &mask)?;
+        for recorder in &mut self.recorders {
+            recorder.add(layer, self.start, rows, &probabilities)?;
+        }
+        ungrouped(&out, rows)
+    }
+}
