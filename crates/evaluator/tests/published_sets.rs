@@ -70,7 +70,7 @@ fn keys_belong_to_questions_where_the_task_file_says_so() {
     for row in reader.deserialize() {
         let row: Row = row.unwrap();
         let questions = if row.dataset == "mmlu_30" { 30 } else { 60 };
-        let leading = task.aligned_positions(Some(&row.task), questions);
+        let leading = task.aligned_prefix(Some(&row.task), questions);
         assert_eq!(row.position < leading, row.aligned == 1, "{}", row.task);
         assert!(row.aligned <= row.piece_is_whole_question);
     }
@@ -84,6 +84,6 @@ fn keys_belong_to_questions_where_the_task_file_says_so() {
             .iter()
             .zip(&new.questions)
             .take_while(|(a, b)| a.replace("nan", "None") == b.replace("nan", "None"));
-        assert_eq!(same.count(), task.aligned_positions(old.subject.as_deref(), 60));
+        assert_eq!(same.count(), task.aligned_prefix(old.subject.as_deref(), 60));
     }
 }

@@ -22,8 +22,17 @@ pub struct Entries {
 impl Entries {
     /// No entries, and room for `capacity`.
     pub(crate) fn new(config: &Config, capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
+        Self::empty((config.kv_heads, config.head_dim), capacity, dtype, device)
+    }
+
+    /// No entries, of the same shape, and room for `capacity`.
+    pub(crate) fn empty_like(&self, capacity: usize) -> Result<Self> {
+        let (kv_heads, head_dim, _) = self.keys.dims3()?;
+        Self::empty((kv_heads, head_dim), capacity, self.keys.dtype(), self.keys.device())
+    }
+
+    fn empty((kv_heads, head_dim): (usize, usize), capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
         let capacity = capacity.next_multiple_of(PAGE);
-        let Config { kv_heads, head_dim, .. } = *config;
         Ok(Self {
             keys: Tensor::zeros((kv_heads, head_dim, capacity), dtype, device)?,
             values: Tensor::zeros((kv_heads, capacity, head_dim), dtype, device)?,
@@ -124,15 +133,23 @@ impl Entries {
             .iter()
             .map(|holes| (0..self.slots()).filter(|slot| holes.binary_search(slot).is_err()).collect())
             .collect();
-        *self = self.select(&kept, 0)?;
+        *self = self.select(&kept)?;
         Ok(())
     }
 
-    /// A copy of some entries, with room for `more`.
+    /// A copy of all entries, with room for one more.
+    pub(crate) fn copy(&self) -> Result<Self> {
+        let everything: Vec<usize> = (0..self.slots()).collect();
+        let mut copy = self.select(&vec![everything; self.heads()])?;
+        copy.reserve(copy.slots() + 1)?;
+        Ok(copy)
+    }
+
+    /// A copy of some entries.
     ///
     /// # Shapes
-    /// - `kept`: `(kv_heads, entries)`, slots in the order that the copy will have
-    pub(crate) fn select(&self, kept: &[Vec<usize>], more: usize) -> Result<Self> {
+    /// - `kept`: `(kv_heads, entries)`, at least one entry; slots in the order that the copy will have
+    pub(crate) fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
         let mut keys = Vec::with_capacity(kept.len());
         let mut values = Vec::with_capacity(kept.len());
         let mut positions = Vec::with_capacity(kept.len());
@@ -149,7 +166,7 @@ impl Entries {
             holes: vec![Vec::new(); kept.len()],
             positions,
         };
-        copy.reserve(copy.slots() + more)?;
+        copy.reserve(copy.slots())?;
         Ok(copy)
     }
 
@@ -158,10 +175,10 @@ impl Entries {
         let (kv_heads, head_dim, capacity) = self.keys.dims3()?;
         let needed = slots.next_multiple_of(PAGE);
         if needed > capacity {
-            let (dtype, device) = (self.keys.dtype(), self.keys.device());
+            let (dtype, device) = (self.keys.dtype(), self.keys.device().clone());
             let more = needed - capacity;
-            self.keys = Tensor::cat(&[&self.keys, &Tensor::zeros((kv_heads, head_dim, more), dtype, device)?], 2)?;
-            self.values = Tensor::cat(&[&self.values, &Tensor::zeros((kv_heads, more, head_dim), dtype, device)?], 1)?;
+            self.keys = Tensor::cat(&[&self.keys, &Tensor::zeros((kv_heads, head_dim, more), dtype, &device)?], 2)?;
+            self.values = Tensor::cat(&[&self.values, &Tensor::zeros((kv_heads, more, head_dim), dtype, &device)?], 1)?;
         }
         Ok(())
     }

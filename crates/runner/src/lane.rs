@@ -23,9 +23,9 @@ pub struct Limits {
 }
 
 /// Tokens that must repeat for a lane to count as looping.
-pub const LOOP_TOKENS: usize = 256;
+pub(crate) const LOOP_TOKENS: usize = 256;
 /// Longest period of a loop, in tokens.
-pub const LOOP_PERIOD: usize = 64;
+pub(crate) const LOOP_PERIOD: usize = 64;
 
 /// Why a lane ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,9 +114,7 @@ impl Lane {
         let pool = prefilled.pool(&job.prefill, job.seed)?;
         let shared = job.decode.spares_prompt().then(|| Arc::clone(&pool));
         let layers = pool.layers.iter().map(|entries| {
-            let everything: Vec<Vec<usize>> = vec![(0..entries.len()).collect(); entries.heads()];
-            let nothing = vec![Vec::new(); entries.heads()];
-            let own = entries.select(if shared.is_some() { &nothing } else { &everything }, 1)?;
+            let own = if shared.is_some() { entries.empty_like(1)? } else { entries.copy()? };
             Ok(LayerCache { own, pool: entries.len() })
         });
         let mut lane = Self {

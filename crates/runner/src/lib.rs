@@ -25,7 +25,7 @@ pub use chat::{ChatTemplate, Message};
 pub use config::{Config, RopeScaling};
 pub use engine::{Engine, Job};
 pub use error::Error;
-pub use lane::{Limits, Outcome, Stop};
+pub use lane::{Limits, Outcome, Stop, TRACE_STEPS};
 pub use linear::Weights;
 pub use model::{Identity, Model, device};
 pub use prefill::Prefilled;

@@ -109,7 +109,7 @@ impl Prefilled {
                     })
                 })
                 .collect();
-            entries.select(&kept, 0)
+            entries.select(&kept)
         });
         Ok(Pool { layers: layers.collect::<Result<_>>()? })
     }

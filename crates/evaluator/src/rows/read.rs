@@ -91,11 +91,16 @@ fn mmlu_archive(archive: &Path) -> Result<Vec<MmluRow>> {
     let mut rows = Vec::new();
     let mut files = tar::Archive::new(bytes.as_slice());
     for file in files.entries().map_err(fail)? {
-        let mut file = file.map_err(fail)?;
+        let file = file.map_err(fail)?;
         let name = file.path().map_err(fail)?.into_owned();
         let Some(subject) = subject(&name) else { continue };
+        // An archive may declare holes, so an entry can be larger than the archive.
+        let limit_bytes = input::LIMIT_BYTES;
         let mut table = Vec::new();
-        file.read_to_end(&mut table).map_err(fail)?;
+        file.take(limit_bytes + 1).read_to_end(&mut table).map_err(fail)?;
+        if table.len() as u64 > limit_bytes {
+            return Err(Error::TooLarge { path: archive.join(&name), limit_bytes });
+        }
         rows.extend(mmlu_table(&archive.join(&name), &subject, &table)?);
     }
     Ok(rows)

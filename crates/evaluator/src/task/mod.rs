@@ -178,7 +178,7 @@ impl Task {
     }
 
     /// How many leading positions of a published prompt have a key that belongs to the question.
-    pub fn aligned_positions(&self, subject: Option<&str>, questions: usize) -> usize {
+    pub fn aligned_prefix(&self, subject: Option<&str>, questions: usize) -> usize {
         let known = subject.and_then(|name| self.aligned_positions.get(name));
         known.map_or(questions, |&positions| positions.min(questions))
     }

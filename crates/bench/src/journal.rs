@@ -1,0 +1,117 @@
+//! The append-only record of what was run: one JSON object per cell.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use zoo::{Decode, Prefill};
+
+/// What one cell produced. Everything that tables and plots show is computed from these.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Identity of the cell: a hash of all that can change its output.
+    pub(crate) cell: String,
+    pub(crate) model: String,
+    pub(crate) weights: String,
+    pub(crate) dataset: String,
+    /// Index of the sample in its set.
+    pub(crate) sample: usize,
+    /// Questions in the prompt.
+    pub(crate) questions: usize,
+    /// Gold answers as the set has them, so that scoring needs no data.
+    pub(crate) answers: Vec<String>,
+    pub(crate) arm: String,
+    pub(crate) prefill: Prefill,
+    pub(crate) decode: Decode,
+    pub(crate) max_new_tokens: usize,
+    pub(crate) prompt_tokens: usize,
+    /// Generated ids, the end token included.
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) text: String,
+    /// `eos`, `length` or `loop`.
+    pub(crate) stop: String,
+    /// Reading the prompt, which all arms of the prompt share.
+    pub(crate) ttft_ms: f64,
+    /// Wall time of the steps that the cell took part in, beside `lanes` - 1 others.
+    pub(crate) decode_ms: f64,
+    /// Of that, what the policy took.
+    pub(crate) policy_ms: f64,
+    /// Mean number of lanes in those steps.
+    pub(crate) lanes: f64,
+    /// Most bytes allocated for entries at once, shared ones included.
+    pub(crate) kv_bytes_peak: usize,
+    /// Bytes that every entry of the same sequence would take.
+    pub(crate) kv_bytes_full: usize,
+    /// Entries per KV head, mean over layers.
+    pub(crate) kept_end_prefill: f64,
+    /// Entries per KV head, mean over layers.
+    pub(crate) kept_end_decode: f64,
+    /// Entries per KV head, mean over layers and steps.
+    pub(crate) kept_mean_decode: f64,
+    /// Entries evicted while decoding, summed over layers and KV heads.
+    pub(crate) evictions: u64,
+    /// Whether anything was dropped at all, at prefill or while decoding.
+    pub(crate) binding: bool,
+    pub(crate) seed: u64,
+    /// Entries per KV head (mean over layers) after steps 1, 1 + `trace_steps`, 1 + 2·`trace_steps`, …
+    pub(crate) trace: Vec<f32>,
+    pub(crate) trace_steps: usize,
+}
+
+/// `samples.jsonl`, open for appending.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens or creates a journal, and returns what it holds. A last line that was cut off by a crash is removed from the file.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>)> {
+        let context = || format!("cannot open the journal `{}`", path.display());
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path).with_context(context)?;
+        let records = cut_torn_line(&mut file).and_then(|()| read(path)).with_context(context)?;
+        Ok((Self { path: path.to_owned(), file }, records))
+    }
+
+    /// Appends a record; when this returns, it is on the disk.
+    pub(crate) fn append(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        written.with_context(|| format!("cannot write to the journal `{}`", self.path.display()))
+    }
+}
+
+/// Reads a journal, in the order of its lines.
+pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
+    let file = File::open(path).with_context(|| format!("cannot read the journal `{}`", path.display()))?;
+    let mut records = Vec::new();
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let record = serde_json::from_slice(&line?)
+            .with_context(|| format!("`{}` line {}: not a journal entry", path.display(), number + 1))?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// Truncates the file behind its last line feed.
+fn cut_torn_line(file: &mut File) -> Result<()> {
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut byte = [0];
+    while end > 0 {
+        file.seek(SeekFrom::Start(end - 1))?;
+        file.read_exact(&mut byte)?;
+        if byte == *b"\n" {
+            break;
+        }
+        end -= 1;
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(())
+}
