@@ -71,7 +71,12 @@ impl Journal {
     /// Opens or creates a journal, and returns what it holds. A last line that was cut off by a crash is removed from the file.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>)> {
         let context = || format!("cannot open the journal `{}`", path.display());
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path).with_context(context)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)
+            .with_context(context)?;
         let records = cut_torn_line(&mut file).and_then(|()| read(path)).with_context(context)?;
         Ok((Self { path: path.to_owned(), file }, records))
     }
@@ -87,11 +92,13 @@ impl Journal {
 
 /// Reads a journal, in the order of its lines.
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
-    let file = File::open(path).with_context(|| format!("cannot read the journal `{}`", path.display()))?;
+    let file = File::open(path)
+        .with_context(|| format!("cannot read the journal `{}`", path.display()))?;
     let mut records = Vec::new();
     for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let record = serde_json::from_slice(&line?)
-            .with_context(|| format!("`{}` line {}: not a journal entry", path.display(), number + 1))?;
+        let record = serde_json::from_slice(&line?).with_context(|| {
+            format!("`{}` line {}: not a journal entry", path.display(), number + 1)
+        })?;
         records.push(record);
     }
     Ok(records)

@@ -1,1 +1,26 @@
-fn main() {}
+//! Which KV-cache compression to use when a language model writes long answers.
+
+mod arm;
+mod cli;
+mod command;
+mod data;
+mod experiment;
+mod fault;
+mod hub;
+mod journal;
+mod models;
+mod plan;
+mod report;
+mod results;
+mod row;
+mod run;
+mod sweep;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fault::explain(&error),
+    }
+}

@@ -13,15 +13,20 @@ const PAGE: usize = 64;
 /// hole, which the next entry fills; every KV head holds the same number of entries.
 #[derive(Debug)]
 pub struct Entries {
-    keys: Tensor,   // (kv_heads, head_dim, capacity): positions side by side, the layout that q·kᵀ reads fastest
+    keys: Tensor, // (kv_heads, head_dim, capacity): positions side by side, the layout that q·kᵀ reads fastest
     values: Tensor, // (kv_heads, capacity, head_dim)
     positions: Vec<Vec<u32>>, // (kv_heads, slots in use)
-    holes: Vec<Vec<usize>>,   // (kv_heads, holes), ascending
+    holes: Vec<Vec<usize>>, // (kv_heads, holes), ascending
 }
 
 impl Entries {
     /// No entries, and room for `capacity`.
-    pub(crate) fn new(config: &Config, capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         Self::empty((config.kv_heads, config.head_dim), capacity, dtype, device)
     }
 
@@ -31,7 +36,12 @@ impl Entries {
         Self::empty((kv_heads, head_dim), capacity, self.keys.dtype(), self.keys.device())
     }
 
-    fn empty((kv_heads, head_dim): (usize, usize), capacity: usize, dtype: DType, device: &Device) -> Result<Self> {
+    fn empty(
+        (kv_heads, head_dim): (usize, usize),
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let capacity = capacity.next_multiple_of(PAGE);
         Ok(Self {
             keys: Tensor::zeros((kv_heads, head_dim, capacity), dtype, device)?,
@@ -84,7 +94,12 @@ impl Entries {
     ///
     /// # Shapes
     /// - `k`, `v`: `(rows, kv_heads, head_dim)`
-    pub(crate) fn extend(&mut self, k: &Tensor, v: &Tensor, positions: std::ops::Range<u32>) -> Result<()> {
+    pub(crate) fn extend(
+        &mut self,
+        k: &Tensor,
+        v: &Tensor,
+        positions: std::ops::Range<u32>,
+    ) -> Result<()> {
         let slots = self.slots();
         self.reserve(slots + positions.len())?;
         self.keys.slice_set(&k.permute((1, 2, 0))?.contiguous()?, 2, slots)?;
@@ -103,10 +118,15 @@ impl Entries {
         let freed: Option<Vec<usize>> = self.holes.iter_mut().map(Vec::pop).collect();
         let Some(slots) = freed else { return self.extend(k, v, position..position + 1) };
         let (_, kv_heads, head_dim) = k.dims3()?;
-        let index: Vec<u32> = slots.iter().flat_map(|&slot| std::iter::repeat_n(slot as u32, head_dim)).collect();
+        let index: Vec<u32> =
+            slots.iter().flat_map(|&slot| std::iter::repeat_n(slot as u32, head_dim)).collect();
         let index = Tensor::from_vec(index, (kv_heads, head_dim, 1), k.device())?;
         self.keys.scatter_set(&index, &k.reshape((kv_heads, head_dim, 1))?, 2)?;
-        self.values.scatter_set(&index.transpose(1, 2)?.contiguous()?, &v.reshape((kv_heads, 1, head_dim))?, 1)?;
+        self.values.scatter_set(
+            &index.transpose(1, 2)?.contiguous()?,
+            &v.reshape((kv_heads, 1, head_dim))?,
+            1,
+        )?;
         for (head, slot) in self.positions.iter_mut().zip(slots) {
             head[slot] = position;
         }
@@ -119,7 +139,10 @@ impl Entries {
     /// - `evicted`: `(kv_heads, entries)`, ascending slots
     pub(crate) fn evict(&mut self, evicted: Vec<Vec<usize>>) {
         debug_assert!(self.holes.iter().all(Vec::is_empty), "settle comes between two evictions");
-        debug_assert!(evicted.iter().all(|slots| slots.len() == evicted[0].len()), "equal counts per head");
+        debug_assert!(
+            evicted.iter().all(|slots| slots.len() == evicted[0].len()),
+            "equal counts per head"
+        );
         self.holes = evicted;
     }
 
@@ -131,7 +154,9 @@ impl Entries {
         let kept: Vec<Vec<usize>> = self
             .holes
             .iter()
-            .map(|holes| (0..self.slots()).filter(|slot| holes.binary_search(slot).is_err()).collect())
+            .map(|holes| {
+                (0..self.slots()).filter(|slot| holes.binary_search(slot).is_err()).collect()
+            })
             .collect();
         *self = self.select(&kept)?;
         Ok(())
@@ -177,8 +202,14 @@ impl Entries {
         if needed > capacity {
             let (dtype, device) = (self.keys.dtype(), self.keys.device().clone());
             let more = needed - capacity;
-            self.keys = Tensor::cat(&[&self.keys, &Tensor::zeros((kv_heads, head_dim, more), dtype, &device)?], 2)?;
-            self.values = Tensor::cat(&[&self.values, &Tensor::zeros((kv_heads, more, head_dim), dtype, &device)?], 1)?;
+            self.keys = Tensor::cat(
+                &[&self.keys, &Tensor::zeros((kv_heads, head_dim, more), dtype, &device)?],
+                2,
+            )?;
+            self.values = Tensor::cat(
+                &[&self.values, &Tensor::zeros((kv_heads, more, head_dim), dtype, &device)?],
+                1,
+            )?;
         }
         Ok(())
     }
@@ -230,7 +261,7 @@ mod tests {
         for head in 0..2 {
             for (slot, &position) in cache.positions(head).iter().enumerate() {
                 let expected = position as f32 * 10.0 + head as f32;
-                assert_eq!(keys[head][0][slot], expected);
+                assert_eq!([keys[head][0][slot]; 4], [expected; 4]);
                 assert_eq!(values[head][slot], [expected; 4]);
             }
         }

@@ -70,12 +70,16 @@ impl Config {
             return Some(format!("{what} of {count} is absurd"));
         }
         if !self.query_heads.is_multiple_of(self.kv_heads) {
-            return Some(format!("{} query heads cannot share {} KV heads", self.query_heads, self.kv_heads));
+            return Some(format!(
+                "{} query heads cannot share {} KV heads",
+                self.query_heads, self.kv_heads
+            ));
         }
         if !self.head_dim.is_multiple_of(2) {
             return Some(format!("a head width of {} cannot be rotated", self.head_dim));
         }
-        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0 && self.norm_epsilon.is_finite()) {
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0 && self.norm_epsilon.is_finite())
+        {
             return Some("rotary base or norm epsilon is not a number".to_owned());
         }
         None

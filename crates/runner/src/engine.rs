@@ -63,12 +63,20 @@ impl<'a> Engine<'a> {
     /// Forks a lane from a prompt, and says by which number it will be known.
     ///
     /// # Errors
-    /// [`Error::Context`] if prompt and output do not fit the model, or a tensor operation that failed.
+    /// [`Error::Context`] if prompt and output do not fit the model, [`Error::Forced`] if the forced tokens do not, or a tensor
+    /// operation that failed.
     pub fn start(&mut self, prefilled: &Prefilled, job: &Job) -> Result<usize> {
         let (prompt, output) = (prefilled.tokens().len(), job.limits.max_new_tokens);
         let context = self.llama.config.context;
         if prompt + output > context {
             return Err(Error::Context { prompt, output, context });
+        }
+        let vocabulary = self.llama.config.vocabulary;
+        if let Some(forced) = &job.forced
+            && (forced.len() < output.max(1)
+                || forced.iter().any(|&token| token as usize >= vocabulary))
+        {
+            return Err(Error::Forced { forced: forced.len(), output, vocabulary });
         }
         let id = self.started;
         self.lanes.push(Lane::fork(id, prefilled, job)?);

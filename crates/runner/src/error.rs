@@ -29,7 +29,9 @@ pub enum Error {
         reason: String,
     },
     /// Prompt and output do not fit the model.
-    #[error("a prompt of {prompt} tokens and {output} new ones exceed the context of {context}: lower `max_new_tokens` or shorten the prompt")]
+    #[error(
+        "a prompt of {prompt} tokens and {output} new ones exceed the context of {context}: lower `max_new_tokens` or shorten the prompt"
+    )]
     Context {
         /// Tokens of the prompt.
         prompt: usize,
@@ -37,6 +39,18 @@ pub enum Error {
         output: usize,
         /// Positions that the model has.
         context: usize,
+    },
+    /// Forced tokens that end too early, or that the model does not know.
+    #[error(
+        "{forced} forced tokens must cover the {output} to generate, and lie in the vocabulary of {vocabulary}"
+    )]
+    Forced {
+        /// Tokens to force.
+        forced: usize,
+        /// Tokens to generate.
+        output: usize,
+        /// Tokens that the model knows.
+        vocabulary: usize,
     },
     /// There is nothing to read.
     #[error("the prompt is empty: give at least one token")]
@@ -61,6 +75,9 @@ pub enum Error {
 impl Error {
     /// Whether the cause is a missing or malformed model rather than how the program was called.
     pub fn is_data(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::Malformed { .. } | Self::Device { .. } | Self::NoTemplate)
+        matches!(
+            self,
+            Self::Read { .. } | Self::Malformed { .. } | Self::Device { .. } | Self::NoTemplate
+        )
     }
 }

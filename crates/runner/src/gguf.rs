@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::QTensor;
@@ -21,10 +22,16 @@ pub(crate) struct Gguf {
 impl Gguf {
     /// Opens `path` and reads its header; no tensor is touched.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let file =
+            File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let mut reader = BufReader::new(file);
-        let content = Content::read(&mut reader)
-            .map_err(|error| Error::Malformed { path: path.to_owned(), reason: error.to_string() })?;
+        let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
+        // Candle's reader divides by the alignment that the file names.
+        let content = catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)))
+            .map_err(|_| {
+                malformed("its header cannot be read: is `general.alignment` 0?".to_owned())
+            })?
+            .map_err(|error| malformed(error.to_string()))?;
         Ok(Self { path: path.to_owned(), reader, content })
     }
 
@@ -127,6 +134,19 @@ impl Gguf {
             rope_scaling: None,
             norm_epsilon: self.float("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
         };
+        if let Some(rotated) =
+            self.count("llama.rope.dimension_count")?.filter(|rotated| *rotated != config.head_dim)
+        {
+            let head_dim = config.head_dim;
+            return Err(self.malformed(format!(
+                "it rotates {rotated} of {head_dim} channels, which is not supported"
+            )));
+        }
+        if let Some(scaling) =
+            self.text("llama.rope.scaling.type")?.filter(|scaling| *scaling != "none")
+        {
+            return Err(self.malformed(format!("its rotary scaling `{scaling}` is not supported")));
+        }
         match config.fault() {
             Some(fault) => Err(self.malformed(fault)),
             None => Ok(config),

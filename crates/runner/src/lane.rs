@@ -263,7 +263,11 @@ impl Lane {
             stop,
             kept_end_prefill: pools as f64 / self.layers.len() as f64,
             kept_end_decode: self.mean_entries(),
-            entries_mean: if self.cost.steps == 0 { self.mean_entries() } else { self.cost.entries_sum / steps },
+            entries_mean: if self.cost.steps == 0 {
+                self.mean_entries()
+            } else {
+                self.cost.entries_sum / steps
+            },
             lanes: self.cost.lane_steps as f64 / steps,
             decode: self.cost.decode,
             policy: self.cost.policy,
@@ -286,11 +290,13 @@ fn most_likely(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// Log-softmax at one token, summed in f64.
+/// Log-softmax at one token, summed in f64; -∞ for a token that the vocabulary lacks.
 pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
-    (f64::from(logits[token as usize] - most) - sum.ln()) as f32
+    logits
+        .get(token as usize)
+        .map_or(f32::NEG_INFINITY, |logit| (f64::from(logit - most) - sum.ln()) as f32)
 }
 
 /// Whether the last [`LOOP_TOKENS`] tokens repeat with a period of at most [`LOOP_PERIOD`].

@@ -42,6 +42,9 @@ impl FromStr for Weights {
     }
 }
 
+/// Results up to which candle's host product takes a kernel of its own, if the weights are stored by output.
+const SMALL_PRODUCT: usize = 256;
+
 /// A matrix product without bias.
 #[derive(Debug, Clone)]
 pub(crate) enum Linear {
@@ -80,13 +83,91 @@ impl Linear {
     /// - `x`: `(rows, inputs)`
     /// - returns `(rows, outputs)`
     ///
-    /// A row's result does not depend on the other rows. A product with a single row would take another kernel, whose sums
-    /// differ in the last bits, so one row is computed as two.
+    /// A row's result does not depend on the other rows. A product with a single row, or with few rows of few outputs, would
+    /// take another kernel, whose sums differ in the last bits, so such rows are repeated: one row is computed as two.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Quantised(product) => Ok(product.forward(x)?),
-            Self::Dense(weight) if x.dim(0)? == 1 => Ok(Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?),
-            Self::Dense(weight) => Ok(x.matmul(weight)?),
+            Self::Dense(weight) => {
+                let rows = x.dim(0)?;
+                let least = (SMALL_PRODUCT / weight.dim(1)? + 1).max(2);
+                if rows >= least {
+                    return Ok(x.matmul(weight)?);
+                }
+                Ok(Tensor::cat(&vec![x; least.div_ceil(rows)], 0)?
+                    .matmul(weight)?
+                    .narrow(0, 0, rows)?)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(rows: usize, columns: usize, seed: u64) -> Tensor {
+        let number =
+            |i: usize| (zoo::stream(&[seed, i as u64]) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+        Tensor::from_vec((0..rows * columns).map(number).collect(), (rows, columns), &Device::Cpu)
+            .unwrap()
+    }
+
+    fn in_8_bits(x: &Tensor) -> Tensor {
+        QTensor::quantize(x, GgmlDType::Q8_0).unwrap().dequantize(&Device::Cpu).unwrap()
+    }
+
+    fn relative_error(found: &Tensor, expected: &Tensor) -> f32 {
+        let norm =
+            |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+        norm(&(found - expected).unwrap()) / norm(expected)
+    }
+
+    /// All that 8 bits cost is the rounding of both factors; an activation far larger than its neighbours takes their bits.
+    #[test]
+    fn eight_bit_products_are_products_of_rounded_factors() {
+        let (weight, x) = (random(64, 256, 1), random(5, 256, 2));
+        let mut rows = x.to_vec2::<f32>().unwrap();
+        for row in &mut rows {
+            row[40] = 300.0;
+        }
+        let x_with_outlier = Tensor::new(rows, &Device::Cpu).unwrap();
+        let linear = Linear::new(&weight, Weights::Q8_0, &Device::Cpu).unwrap();
+        for x in [x, x_with_outlier] {
+            let found = linear.forward(&x).unwrap();
+            let rounded = in_8_bits(&x).matmul(&in_8_bits(&weight).t().unwrap()).unwrap();
+            assert!(
+                relative_error(&found, &rounded) < 1e-4,
+                "{}",
+                relative_error(&found, &rounded)
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_computes_the_same_bits_in_any_company() {
+        for (outputs, weights) in
+            [(5, Weights::F32), (96, Weights::F32), (700, Weights::F32), (96, Weights::Q8_0)]
+        {
+            let weight = random(outputs, 1536, 3);
+            let x = random(70, 1536, 4);
+            for linear in [
+                Linear::new(&weight, weights, &Device::Cpu).unwrap(),
+                Linear::tied(&weight, weights, &Device::Cpu).unwrap(),
+            ] {
+                let bits = |x: Tensor| -> Vec<u32> {
+                    let row = linear.forward(&x).unwrap().get(0).unwrap().to_vec1::<f32>().unwrap();
+                    row.into_iter().map(f32::to_bits).collect()
+                };
+                let alone = bits(x.narrow(0, 0, 1).unwrap());
+                for rows in [2, 3, 4, 7, 8, 16, 33, 64, 65, 70] {
+                    assert_eq!(
+                        bits(x.narrow(0, 0, rows).unwrap()),
+                        alone,
+                        "{outputs} outputs, {weights}, {rows} rows"
+                    );
+                }
+            }
         }
     }
 }

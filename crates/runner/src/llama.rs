@@ -47,7 +47,12 @@ impl Llama {
     /// # Shapes
     /// - `tokens`, `positions`: `(rows,)`
     /// - returns `(rows, hidden)`
-    pub(crate) fn forward(&self, tokens: &[u32], positions: &[u32], attend: &mut impl Attend) -> Result<Tensor> {
+    pub(crate) fn forward(
+        &self,
+        tokens: &[u32],
+        positions: &[u32],
+        attend: &mut impl Attend,
+    ) -> Result<Tensor> {
         let Config { query_heads, kv_heads, head_dim, norm_epsilon, .. } = self.config;
         let rows = tokens.len();
         let rotation = self.rope.at(&Tensor::new(positions, &self.device)?)?;
@@ -76,15 +81,22 @@ impl Llama {
     /// Reads the weights of a GGUF file.
     pub(crate) fn from_gguf(gguf: &mut Gguf, weights: Weights, device: &Device) -> Result<Self> {
         let config = gguf.config()?;
-        let embedding = gguf.dense("token_embd.weight", &[config.vocabulary, config.hidden])?.to_device(device)?;
+        let embedding = gguf
+            .dense("token_embd.weight", &[config.vocabulary, config.hidden])?
+            .to_device(device)?;
         let head = if gguf.has("output.weight") {
-            Linear::new(&gguf.dense("output.weight", &[config.vocabulary, config.hidden])?, weights, device)?
+            Linear::new(
+                &gguf.dense("output.weight", &[config.vocabulary, config.hidden])?,
+                weights,
+                device,
+            )?
         } else {
             Linear::tied(&embedding, weights, device)?
         };
-        let divisors = match gguf.has("rope_freqs.weight") {
-            true => Some(gguf.dense("rope_freqs.weight", &[config.head_dim / 2])?.to_vec1::<f32>()?),
-            false => None,
+        let divisors = if gguf.has("rope_freqs.weight") {
+            Some(gguf.dense("rope_freqs.weight", &[config.head_dim / 2])?.to_vec1::<f32>()?)
+        } else {
+            None
         };
         Ok(Self {
             layers: (0..config.layers)
@@ -101,9 +113,16 @@ impl Llama {
 }
 
 impl Layer {
-    fn from_gguf(gguf: &mut Gguf, config: &Config, index: usize, weights: Weights, device: &Device) -> Result<Self> {
+    fn from_gguf(
+        gguf: &mut Gguf,
+        config: &Config,
+        index: usize,
+        weights: Weights,
+        device: &Device,
+    ) -> Result<Self> {
         let Config { hidden, intermediate, query_heads, kv_heads, head_dim, .. } = *config;
-        let mut read = |name: &str, shape: &[usize]| gguf.dense(&format!("blk.{index}.{name}.weight"), shape);
+        let mut read =
+            |name: &str, shape: &[usize]| gguf.dense(&format!("blk.{index}.{name}.weight"), shape);
         let linear = |weight: Tensor| Linear::new(&weight, weights, device);
         Ok(Self {
             attention_norm: read("attn_norm", &[hidden])?.to_device(device)?,

@@ -1,5 +1,6 @@
 //! A model as one thing: decoder, tokenizer, identity.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -92,7 +93,11 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::prefill`], or whatever `each` returns.
-    pub fn logits(&self, tokens: &[u32], mut each: impl FnMut(Vec<f32>) -> Result<()>) -> Result<()> {
+    pub fn logits(
+        &self,
+        tokens: &[u32],
+        mut each: impl FnMut(Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -126,7 +131,9 @@ pub fn device(name: &str) -> Result<Device> {
     let ordinal = match name.split_once(':') {
         _ if name == "cpu" => return Ok(Device::Cpu),
         None if name == "cuda" => 0,
-        Some(("cuda", ordinal)) => ordinal.parse().map_err(|_| unavailable("no such number".to_owned()))?,
+        Some(("cuda", ordinal)) => {
+            ordinal.parse().map_err(|_| unavailable("no such number".to_owned()))?
+        }
         _ => return Err(unavailable("give `cpu` or `cuda:N`".to_owned())),
     };
     if !cfg!(feature = "cuda") {
@@ -139,7 +146,10 @@ fn sha256(path: &Path) -> Result<String> {
     let read = |source: io::Error| Error::Read { path: path.to_owned(), source };
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path).map_err(read)?, &mut HashWriter(&mut hasher)).map_err(read)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

@@ -14,7 +14,12 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(observation: Observation, layers: usize, query_heads: usize, tokens: usize) -> Self {
+    pub(crate) fn new(
+        observation: Observation,
+        layers: usize,
+        query_heads: usize,
+        tokens: usize,
+    ) -> Self {
         Self { observation, tokens, layers: vec![vec![0.0; query_heads * tokens]; layers] }
     }
 
@@ -31,17 +36,26 @@ impl Recorder {
     ///
     /// # Shapes
     /// - `probabilities`: `(kv_heads, group * rows, start + rows)`
-    pub(crate) fn add(&mut self, layer: usize, start: usize, rows: usize, probabilities: &Tensor) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        layer: usize,
+        start: usize,
+        rows: usize,
+        probabilities: &Tensor,
+    ) -> Result<()> {
         let first = match self.observation {
             Observation::AllQueries => 0,
-            Observation::LastQueries(queries) => self.tokens.saturating_sub(queries).saturating_sub(start),
+            Observation::LastQueries(queries) => {
+                self.tokens.saturating_sub(queries).saturating_sub(start)
+            }
         };
         if first >= rows {
             return Ok(());
         }
         let (kv_heads, grouped_rows, keys) = probabilities.dims3()?;
         let query_heads = kv_heads * grouped_rows / rows;
-        let voting = probabilities.reshape((query_heads, rows, keys))?.narrow(1, first, rows - first)?;
+        let voting =
+            probabilities.reshape((query_heads, rows, keys))?.narrow(1, first, rows - first)?;
         let ones = Tensor::ones((query_heads, 1, rows - first), voting.dtype(), voting.device())?;
         let sums = ones.matmul(&voting.contiguous()?)?.squeeze(1)?; // (query_heads, keys)
         let sums = sums.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;

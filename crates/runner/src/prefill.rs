@@ -23,7 +23,7 @@ pub struct Prefilled {
     recorders: Vec<Recorder>,
     logits: Vec<f32>, // (vocabulary,), of the last token
     elapsed: Duration,
-    pools: Mutex<Vec<(PrefillPolicy, Weak<Pool>)>>,
+    pools: Mutex<Vec<(PrefillPolicy, u64, Weak<Pool>)>>, // policy, seed, what it left
 }
 
 /// What one prefill policy left of a prompt, one [`Entries`] per layer.
@@ -78,25 +78,35 @@ impl Prefilled {
         &self.logits
     }
 
-    /// What `policy` leaves of the prompt. Lanes with the same policy share it for as long as one of them lives.
+    /// What `policy` leaves of the prompt. Lanes with the same policy share it for as long as one of them lives, and with the same
+    /// seed if the policy draws.
     pub(crate) fn pool(&self, policy: &PrefillPolicy, seed: u64) -> Result<Arc<Pool>> {
         if policy.pool(self.tokens.len()) == self.tokens.len() {
             return Ok(Arc::clone(&self.pool));
         }
+        let seed = if policy.draws() { seed } else { 0 };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|(_, pool)| pool.strong_count() > 0);
-        if let Some(pool) = pools.iter().find_map(|(of, pool)| (of == policy).then(|| pool.upgrade()).flatten()) {
+        pools.retain(|(_, _, pool)| pool.strong_count() > 0);
+        if let Some(pool) = pools
+            .iter()
+            .find(|(of, by, _)| (of, *by) == (policy, seed))
+            .and_then(|(_, _, pool)| pool.upgrade())
+        {
             return Ok(pool);
         }
         let pool = Arc::new(self.compress(policy, seed)?);
-        pools.push((policy.clone(), Arc::downgrade(&pool)));
+        pools.push((policy.clone(), seed, Arc::downgrade(&pool)));
         Ok(pool)
     }
 
     fn compress(&self, policy: &PrefillPolicy, seed: u64) -> Result<Pool> {
-        let recorder = self.recorders.iter().find(|recorder| Some(recorder.observation()) == policy.observation());
+        let recorder = self
+            .recorders
+            .iter()
+            .find(|recorder| Some(recorder.observation()) == policy.observation());
         let layers = self.pool.layers.iter().enumerate().map(|(layer, entries)| {
-            let rows: Vec<&[f32]> = recorder.map(|recorder| recorder.rows(layer).collect()).unwrap_or_default();
+            let rows: Vec<&[f32]> =
+                recorder.map(|recorder| recorder.rows(layer).collect()).unwrap_or_default();
             let kept: Vec<Vec<usize>> = (0..entries.heads())
                 .map(|head| {
                     let group = rows.len() / entries.heads();
@@ -139,7 +149,9 @@ impl Reader {
                 .collect::<Result<_>>()?,
             recorders: distinct
                 .into_iter()
-                .map(|observation| Recorder::new(observation, config.layers, config.query_heads, tokens))
+                .map(|observation| {
+                    Recorder::new(observation, config.layers, config.query_heads, tokens)
+                })
                 .collect(),
             start: 0,
             mask: None,
@@ -154,7 +166,8 @@ impl Reader {
         mut each: impl FnMut(&Tensor) -> Result<()>,
     ) -> Result<()> {
         for block in tokens.chunks(BLOCK) {
-            let positions: Vec<u32> = (self.start..self.start + block.len()).map(|position| position as u32).collect();
+            let positions: Vec<u32> =
+                (self.start..self.start + block.len()).map(|position| position as u32).collect();
             self.mask = Some(causal_mask(block.len(), self.start, &model.device)?);
             let hidden = model.forward(block, &positions, self)?;
             each(&hidden)?;
@@ -178,5 +191,80 @@ impl Attend for Reader {
             recorder.add(layer, self.start, rows, &probabilities)?;
         }
         ungrouped(&out, rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use zoo::{Pin, Score, Selector};
+
+    use super::*;
+    use crate::Config;
+
+    fn prefilled(tokens: u32) -> Prefilled {
+        let config = Config {
+            layers: 2,
+            hidden: 8,
+            intermediate: 8,
+            query_heads: 2,
+            kv_heads: 2,
+            head_dim: 4,
+            vocabulary: 8,
+            context: 512,
+            rope_theta: 1e4,
+            rope_scaling: None,
+            norm_epsilon: 1e-5,
+        };
+        let rows = Tensor::zeros((tokens as usize, 2, 4), DType::F32, &Device::Cpu).unwrap();
+        let layer = |_| {
+            let mut entries = Entries::new(&config, 1, DType::F32, &Device::Cpu).unwrap();
+            entries.extend(&rows, &rows, 0..tokens).unwrap();
+            entries
+        };
+        Prefilled {
+            tokens: vec![0; tokens as usize],
+            pool: Arc::new(Pool { layers: (0..2).map(layer).collect() }),
+            recorders: Vec::new(),
+            logits: Vec::new(),
+            elapsed: Duration::ZERO,
+            pools: Mutex::default(),
+        }
+    }
+
+    fn keep(budget: usize, score: Score) -> PrefillPolicy {
+        PrefillPolicy::Budget { budget, selector: Selector::new([Pin::Recent(4)], score) }
+    }
+
+    #[test]
+    fn lanes_that_keep_the_same_share_its_pages() {
+        let prefilled = prefilled(100);
+        let share = |a: (&PrefillPolicy, u64), b: (&PrefillPolicy, u64)| {
+            Arc::ptr_eq(&prefilled.pool(a.0, a.1).unwrap(), &prefilled.pool(b.0, b.1).unwrap())
+        };
+        let held = prefilled.pool(&keep(20, Score::Newest), 1).unwrap();
+        assert!(share((&PrefillPolicy::All, 1), (&PrefillPolicy::All, 2)), "the whole prompt");
+        assert!(
+            share((&PrefillPolicy::All, 1), (&keep(100, Score::Random), 2)),
+            "a budget that covers it"
+        );
+        assert!(
+            Arc::ptr_eq(&held, &prefilled.pool(&keep(20, Score::Newest), 2).unwrap()),
+            "the same part of it"
+        );
+        assert!(
+            !share((&keep(20, Score::Newest), 1), (&keep(21, Score::Newest), 1)),
+            "another budget"
+        );
+
+        let drawn = prefilled.pool(&keep(20, Score::Random), 1).unwrap();
+        assert!(
+            Arc::ptr_eq(&drawn, &prefilled.pool(&keep(20, Score::Random), 1).unwrap()),
+            "the same draw"
+        );
+        assert!(
+            !Arc::ptr_eq(&drawn, &prefilled.pool(&keep(20, Score::Random), 2).unwrap()),
+            "another draw"
+        );
     }
 }

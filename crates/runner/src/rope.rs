@@ -34,12 +34,16 @@ impl Rope {
             .collect();
         let positions: Vec<f32> = (0..config.context).map(|position| position as f32).collect();
         let frequencies = Tensor::new(frequencies, device)?.reshape((1, half))?;
-        let angles = Tensor::new(positions, device)?.reshape((config.context, 1))?.matmul(&frequencies)?;
+        let angles =
+            Tensor::new(positions, device)?.reshape((config.context, 1))?.matmul(&frequencies)?;
         Ok(Self { cos: angles.cos()?, sin: angles.sin()? })
     }
 
     pub(crate) fn at(&self, positions: &Tensor) -> Result<Rotation> {
-        Ok(Rotation { cos: self.cos.index_select(positions, 0)?, sin: self.sin.index_select(positions, 0)? })
+        Ok(Rotation {
+            cos: self.cos.index_select(positions, 0)?,
+            sin: self.sin.index_select(positions, 0)?,
+        })
     }
 }
 
@@ -55,7 +59,8 @@ impl crate::RopeScaling {
     /// What a frequency is divided by: 1 where it is fast, `factor` where it is slow, a blend between.
     fn divisor(&self, frequency: f32) -> f32 {
         let turns = self.original_context as f32 * frequency / (2.0 * std::f32::consts::PI);
-        let smooth = (turns - self.low_frequency_factor) / (self.high_frequency_factor - self.low_frequency_factor);
+        let smooth = (turns - self.low_frequency_factor)
+            / (self.high_frequency_factor - self.low_frequency_factor);
         let smooth = smooth.clamp(0.0, 1.0);
         1.0 / (smooth + (1.0 - smooth) / self.factor)
     }
@@ -73,8 +78,7 @@ mod tests {
             high_frequency_factor: 4.0,
             original_context: 8192,
         };
-        assert_eq!(scaling.divisor(1.0), 1.0);
-        assert_eq!(scaling.divisor(1e-5), 8.0);
+        assert_eq!([1.0, 1e-5].map(|frequency| scaling.divisor(frequency)), [1.0, 8.0]);
         let turns_two_and_a_half = 2.5 * 2.0 * std::f32::consts::PI / 8192.0;
         assert!((scaling.divisor(turns_two_and_a_half) - 1.0 / (0.5 + 0.5 / 8.0)).abs() < 1e-5);
     }

@@ -35,22 +35,28 @@ impl Tokenizer {
         let kind = (gguf.text("tokenizer.ggml.model")?, gguf.text("tokenizer.ggml.pre")?);
         if kind != (Some("gpt2"), Some("smollm")) {
             let (model, pre) = (kind.0.unwrap_or("none"), kind.1.unwrap_or("none"));
-            return Err(gguf.malformed(format!("its tokenizer `{model}`, pre-tokenizer `{pre}`, is not supported")));
+            return Err(gguf.malformed(format!(
+                "its tokenizer `{model}`, pre-tokenizer `{pre}`, is not supported"
+            )));
         }
         let tokens = gguf.texts("tokenizer.ggml.tokens")?;
         let types = gguf.integers("tokenizer.ggml.token_type")?;
-        let vocabulary: Vocab = tokens.iter().zip(0u32..).map(|(token, id)| ((*token).to_owned(), id)).collect();
+        let vocabulary: Vocab =
+            tokens.iter().zip(0u32..).map(|(token, id)| ((*token).to_owned(), id)).collect();
         if vocabulary.len() != tokens.len() || types.len() != tokens.len() {
             return Err(gguf.malformed("its vocabulary repeats tokens, or lacks their types"));
         }
         let merges = gguf.texts("tokenizer.ggml.merges")?.into_iter().map(|merge| {
-            let pair = merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()));
+            let pair =
+                merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()));
             pair.ok_or_else(|| gguf.malformed(format!("`{merge}` is not a merge of two tokens")))
         });
         let bpe = BPE::builder()
             .vocab_and_merges(vocabulary, merges.collect::<Result<Vec<_>>>()?)
             .build()
-            .map_err(|error| gguf.malformed(format!("its merges do not fit its vocabulary: {error}")))?;
+            .map_err(|error| {
+                gguf.malformed(format!("its merges do not fit its vocabulary: {error}"))
+            })?;
 
         let mut inner = Inner::new(ModelWrapper::BPE(bpe));
         inner.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(vec![
@@ -59,20 +65,27 @@ impl Tokenizer {
         ]))));
         inner.with_decoder(Some(ByteLevelDecoder::default()));
         let special = tokens.iter().zip(&types).filter(|(_, kind)| **kind == CONTROL);
-        let special: Vec<AddedToken> = special.map(|(token, _)| AddedToken::from(*token, true)).collect();
+        let special: Vec<AddedToken> =
+            special.map(|(token, _)| AddedToken::from(*token, true)).collect();
         inner.add_special_tokens(special).map_err(|error| Error::Tokenizer(error.to_string()))?;
 
         let token = |key: &str| -> Result<Option<u32>> {
-            let Some(id) = gguf.count(&format!("tokenizer.ggml.{key}_token_id"))? else { return Ok(None) };
+            let Some(id) = gguf.count(&format!("tokenizer.ggml.{key}_token_id"))? else {
+                return Ok(None);
+            };
             let known = u32::try_from(id).ok().filter(|_| id < tokens.len());
-            known.map(Some).ok_or_else(|| gguf.malformed(format!("its {key} token {id} is not in the vocabulary")))
+            known.map(Some).ok_or_else(|| {
+                gguf.malformed(format!("its {key} token {id} is not in the vocabulary"))
+            })
         };
         let (bos, eos) = (token("bos")?, token("eos")?);
         let text_of = |id: Option<u32>| id.map_or("", |id| tokens[id as usize]);
         let template = gguf.text("tokenizer.chat_template")?;
         Ok(Self {
             template: template.map(|source| ChatTemplate::new(source, text_of(bos), text_of(eos))),
-            bos: bos.filter(|_| gguf.flag("tokenizer.ggml.add_bos_token").ok().flatten().unwrap_or(false)),
+            bos: bos.filter(|_| {
+                gguf.flag("tokenizer.ggml.add_bos_token").ok().flatten().unwrap_or(false)
+            }),
             end_tokens: eos.into_iter().collect(),
             inner,
         })
@@ -83,7 +96,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the text cannot be split.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encoding =
+            self.inner.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(self.bos.into_iter().chain(encoding.get_ids().iter().copied()).collect())
     }
 
@@ -101,7 +115,8 @@ impl Tokenizer {
     /// [`Error::NoTemplate`], or [`Error::Template`] if the template refuses it.
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
         let text = self.template.as_ref().ok_or(Error::NoTemplate)?.render(messages)?;
-        let encoding = self.inner.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encoding =
+            self.inner.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
 

@@ -72,7 +72,7 @@ impl Prefill {
     pub fn policy(&self) -> Result<PrefillPolicy, Error> {
         self.check()?;
         Ok(match self {
-            Self::Full(method) => method.policy(),
+            Self::Full(_) => Full::policy(),
             Self::H2o(method) => method.policy(),
             Self::Snapkv(method) => method.policy(),
             Self::StreamingLlm(method) => method.policy(),
@@ -116,7 +116,7 @@ impl Decode {
     pub fn policy(&self, context: Context) -> Result<DecodePolicy, Error> {
         self.check()?;
         Ok(match self {
-            Self::None(method) => method.policy(),
+            Self::None(_) => Never::policy(),
             Self::Slide(method) => method.policy(),
             Self::Adaptive(method) => method.policy(context),
             Self::Discontinuous(method) => method.policy(context),

@@ -64,6 +64,11 @@ impl PrefillPolicy {
         }
     }
 
+    /// Whether the seed decides what stays.
+    pub fn draws(&self) -> bool {
+        matches!(self, Self::Budget { selector, .. } if selector.score == Score::Random)
+    }
+
     /// Entries per KV head that stay of a prompt of `tokens`.
     pub fn pool(&self, tokens: usize) -> usize {
         match self {

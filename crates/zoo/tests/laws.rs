@@ -1,6 +1,4 @@
 //! Laws that every method obeys, on synthetic caches.
-#![allow(clippy::cast_possible_truncation, reason = "positions of a test are small")]
-
 use proptest::prelude::*;
 use zoo::methods::{
     Adaptive, Discontinuous, H2oDecode, H2oPrefill, Random, Recency, Slide, SnapKv,

@@ -18,13 +18,13 @@ pub struct Full {}
 pub struct Never {}
 
 impl Full {
-    pub(crate) fn policy(&self) -> PrefillPolicy {
+    pub(crate) fn policy() -> PrefillPolicy {
         PrefillPolicy::All
     }
 }
 
 impl Never {
-    pub(crate) fn policy(&self) -> DecodePolicy {
+    pub(crate) fn policy() -> DecodePolicy {
         DecodePolicy::never()
     }
 }

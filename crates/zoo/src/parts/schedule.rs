@@ -52,10 +52,9 @@ impl Schedule {
     /// Entries to evict from each KV head at this moment: 0 while it is not yet time.
     pub fn due(self, moment: Moment) -> usize {
         let size = match self {
-            Self::Never => return 0,
             Self::EveryStep(size) => size,
             Self::Every { interval, size } if moment.generated.is_multiple_of(interval) => size,
-            Self::Every { .. } => return 0,
+            Self::Never | Self::Every { .. } => return 0,
         };
         moment.entries.saturating_sub(moment.pool + size.at(moment.generated))
     }

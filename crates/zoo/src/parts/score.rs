@@ -40,7 +40,6 @@ impl Score {
     }
 
     /// One score per entry of `view`.
-    #[allow(clippy::cast_possible_truncation, reason = "the top 24 bits fit an f32 exactly")]
     pub fn of(self, view: &View<'_>, reduce: Reduce) -> Vec<f32> {
         match self {
             Self::Newest => view.positions.iter().map(|&position| position as f32).collect(),
@@ -64,7 +63,7 @@ pub fn stream(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |seed, &part| mix(seed ^ part))
 }
 
-/// SplitMix64's output function (Steele et al. 2014): a bijection that spreads neighbouring seeds apart.
+/// `SplitMix64`'s output function (Steele et al. 2014): a bijection that spreads neighbouring seeds apart.
 fn mix(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,0 +1,229 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use runner::Weights;
+
+use crate::fault::Fault;
+use crate::{command, run};
+
+/// Which KV-cache compression to use when a language model writes long answers.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an experiment (the same as giving `--experiment` alone)
+    Run(RunArgs),
+    /// Write tables, plots and pages for a results folder; needs no model
+    Report {
+        /// Folder of one experiment's results
+        results: PathBuf,
+    },
+    /// Score generated texts by the published rule and by answer number
+    Score(ScoreArgs),
+    /// Generate a text greedily under an arm
+    Generate(GenerateArgs),
+    /// Log-probability of a text, with the full cache or under an arm
+    Nll(NllArgs),
+    /// Logits after every token of a text, as safetensors
+    Logits(LogitsArgs),
+    /// List the compression methods, or show one's page and parts
+    Methods {
+        /// A method's name
+        name: Option<String>,
+    },
+    /// List the models that are known by name
+    Models,
+    /// Show what this machine, its caches and its environment offer
+    Doctor,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// How to run an experiment.
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// TOML file, or its name in `experiments/` here or in a parent folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) experiment: Option<String>,
+    /// Profile of the experiment to use instead of its default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Folder under which results are written
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub(crate) results: PathBuf,
+    /// Continue a run that was interrupted (the default where a journal of the same experiment is found)
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) resume: bool,
+    /// Set earlier results aside and start anew
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Use only the first N prompts
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Run only the I-th of N parts of the prompts, counted from 1
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<run::Shard>,
+    /// Folder with the benchmark's data (`official/`, `raw/`, `prompts/`)
+    #[arg(long, value_name = "DIR", env = "BENCH_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// Ask no hub
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Print the plan and touch no weights
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Fail (exit 7) if a row raises an alarm
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Change a key of the experiment, such as `generation.max_new_tokens=256`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Say nothing but errors
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// What to compute on.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MachineArgs {
+    /// `cpu` or `cuda:N`
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads to compute with (default: all cores)
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Which model.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelArgs {
+    /// A name from `bench models`, or a `.gguf` file
+    #[arg(long)]
+    pub(crate) model: String,
+    /// How to hold its weights: `f32` or `q8_0`
+    #[arg(long, default_value_t)]
+    pub(crate) weights: Weights,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// gsm8k, mmlu or csqa
+    #[arg(long)]
+    pub(crate) dataset: String,
+    /// JSON lines with `pred` and `answers`, gzipped or not
+    #[arg(long, value_name = "FILE")]
+    pub(crate) generations: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// How to print a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The prompt
+    #[arg(long, required_unless_present = "prompt_file", conflicts_with = "prompt_file")]
+    pub(crate) prompt: Option<String>,
+    /// A file that holds the prompt
+    #[arg(long, value_name = "F")]
+    pub(crate) prompt_file: Option<PathBuf>,
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    pub(crate) max_new_tokens: usize,
+    /// Compression, such as `prefill=h2o:budget=2048 decode=slide:budget=512,recent=256`
+    #[arg(long)]
+    pub(crate) arm: Option<String>,
+    /// Apply no chat template
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Seed of whatever the arm draws
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NllArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[arg(long, value_name = "F")]
+    pub(crate) text_file: PathBuf,
+    /// Compression under which all tokens behind the prompt are decoded
+    #[arg(long)]
+    pub(crate) arm: Option<String>,
+    /// Tokens that form the prompt under an arm (default: half)
+    #[arg(long, value_name = "P")]
+    pub(crate) prompt_tokens: Option<usize>,
+    /// Seed of whatever the arm draws
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogitsArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[arg(long, value_name = "F")]
+    pub(crate) text_file: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "X.safetensors")]
+    pub(crate) out: PathBuf,
+}
+
+/// Parses the arguments and runs what they ask for.
+pub(crate) fn dispatch() -> Result<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        None if cli.run.experiment.is_none() => Err(Fault::usage("nothing to do")
+            .hint("give `--experiment gsm8k_long.toml`, or see `bench --help`")
+            .into()),
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Report { results }) => crate::results::report(&results),
+        Some(Command::Score(args)) => command::score(&args),
+        Some(Command::Generate(args)) => command::generate(&args),
+        Some(Command::Nll(args)) => command::nll(&args),
+        Some(Command::Logits(args)) => command::logits(&args),
+        Some(Command::Methods { name }) => command::methods(name.as_deref()),
+        Some(Command::Models) => command::models(),
+        Some(Command::Doctor) => command::doctor(),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "bench", &mut std::io::stdout());
+            Ok(())
+        }
+        Some(Command::Man) => {
+            Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?)
+        }
+    }
+}

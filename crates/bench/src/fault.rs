@@ -1,0 +1,86 @@
+//! From an error to what the user reads, and to the exit code.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The classes of failure that have an exit code of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A bug, or a machine that failed: 1.
+    Internal = 1,
+    /// How the program was called, or an experiment file: 2.
+    Usage = 2,
+    /// A model or data set that is missing or malformed: 3.
+    Data = 3,
+    /// Nothing was selected: 4.
+    Empty = 4,
+    /// A check failed: 7.
+    Gate = 7,
+}
+
+/// A failure of our own, with what to try next.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    class: Class,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Class::Usage, message)
+    }
+
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Self::new(Class::Data, message)
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Prints an error, its causes and a hint to stderr.
+#[allow(clippy::print_stderr, reason = "this is where errors leave the program")]
+pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  caused by: {cause}");
+    }
+    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_ref())
+    {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(class(error) as u8)
+}
+
+fn class(error: &anyhow::Error) -> Class {
+    let known = error.chain().find_map(|cause| {
+        if let Some(fault) = cause.downcast_ref::<Fault>() {
+            return Some(fault.class);
+        }
+        let of = |is_data: bool| if is_data { Class::Data } else { Class::Usage };
+        match cause.downcast_ref::<runner::Error>() {
+            Some(runner::Error::Tensor(_)) => return Some(Class::Internal),
+            Some(error) => return Some(of(error.is_data())),
+            None => {}
+        }
+        if cause.is::<zoo::Error>() {
+            return Some(Class::Usage);
+        }
+        cause.downcast_ref::<evaluator::Error>().map(|error| of(error.is_data()))
+    });
+    known.unwrap_or(Class::Internal)
+}

@@ -1,0 +1,227 @@
+//! Records to tables, plots and pages. Everything but [`write`] is a pure function that returns bytes.
+
+pub(crate) mod alarm;
+mod findings;
+mod page;
+mod plot;
+pub(crate) mod study;
+#[cfg(test)]
+pub(crate) mod synthetic;
+pub(crate) mod table;
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use self::page::{Plot, Section};
+use self::plot::{Accuracy, AccuracyBytes, Lines, Picture};
+use self::study::Setting;
+use crate::journal::Record;
+use crate::row::{self, Row, Timing};
+
+/// What a report says about its run beyond the records; part of `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    /// Name of the experiment.
+    pub(crate) experiment: String,
+    /// Heading of the report.
+    pub(crate) title: String,
+    pub(crate) model: String,
+    /// Which weights, as in `f32 safetensors`.
+    pub(crate) weights: String,
+    pub(crate) dataset: String,
+    /// Labels of all arms, in the order of the rows.
+    pub(crate) arms: Vec<String>,
+    /// Questions in each prompt.
+    pub(crate) questions: usize,
+    pub(crate) max_new_tokens: usize,
+    /// How prompts are wrapped: template and system text, in words.
+    pub(crate) prompt_style: String,
+    /// Whose worked examples the prompts show, in words.
+    pub(crate) demonstrations: String,
+    pub(crate) seed: u64,
+    /// What ran it, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
+    /// What a reader must know, one sentence each.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
+}
+
+/// Writes `summary.csv`, `summary.json`, `timings.csv`, `plots/`, `report.md` and `report.html`, each under another
+/// name first, so that no reader ever sees half a file. Returns how many arms raise an alarm.
+pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Result<usize> {
+    let settings = study::settings(&header.arms, records)?;
+    let plots = folder.join("plots");
+    fs::create_dir_all(&plots).with_context(|| format!("cannot create `{}`", plots.display()))?;
+    let several = settings.len() > 1;
+    let sections = settings.iter().map(|setting| section(&plots, header, setting, several));
+    let sections: Vec<Section> = sections.collect::<Result<_>>()?;
+
+    let rows: Vec<Row> = sections.iter().flat_map(|section| section.rows.clone()).collect();
+    let timings: Vec<Timing> =
+        sections.iter().flat_map(|section| section.timings.clone()).collect();
+    let mut notes = header.notes.clone();
+    notes.extend(findings::notes(&settings, &header.arms));
+    let blocks = page::blocks(header, &sections, &notes);
+    let files = [
+        ("summary.csv", table::csv(&rows)?),
+        ("summary.json", table::json(&header.experiment, &rows, &notes)?),
+        ("timings.csv", table::csv(&timings)?),
+        ("report.md", page::markdown(&blocks).into_bytes()),
+        ("report.html", page::html(&header.title, &blocks).into_bytes()),
+    ];
+    files.iter().try_for_each(|(name, bytes)| write_file(folder, name, bytes))?;
+    Ok(rows.iter().filter(|row| !row.alarms.is_empty()).count())
+}
+
+/// One setting's rows and timings, and its plots, which are written at once.
+fn section<'a>(
+    plots: &Path,
+    header: &Header,
+    setting: &'a Setting,
+    several: bool,
+) -> Result<Section<'a>> {
+    let rows = row::rows(&header.experiment, setting);
+    let Setting { model, dataset, questions, .. } = setting;
+    let prefix = if several {
+        format!("{}--{dataset}-{questions}-", model.replace('/', "--"))
+    } else {
+        String::new()
+    };
+    let subtitle =
+        format!("{model} on {dataset}, {} prompts of {questions} questions", setting.prompts());
+    let stem = |name: &str| format!("{prefix}{name}");
+    let accuracy = Accuracy { rows: &rows, subtitle: &subtitle };
+    let bytes = AccuracyBytes { rows: &rows, subtitle: &subtitle };
+    let pictures = vec![
+        plot(plots, stem("accuracy"), "Accuracy by arm, with 95 % intervals", &accuracy)?,
+        plot(
+            plots,
+            stem("question_groups"),
+            "Accuracy by question position, among answers found",
+            &Lines::question_groups(setting, &subtitle),
+        )?,
+        plot(
+            plots,
+            stem("entries"),
+            "Cache entries per KV head over decode steps",
+            &Lines::entries(setting, &subtitle),
+        )?,
+        plot(
+            plots,
+            stem("accuracy_bytes"),
+            "Accuracy against bytes allocated for the cache",
+            &bytes,
+        )?,
+    ];
+    Ok(Section { setting, timings: row::timings(setting), plots: pictures, rows })
+}
+
+fn plot(
+    folder: &Path,
+    stem: String,
+    caption: &'static str,
+    picture: &impl Picture,
+) -> Result<Plot> {
+    let svg = plot::svg(picture)?;
+    write_file(folder, &format!("{stem}.svg"), svg.as_bytes())?;
+    // The PNG encoder writes to a path and goes by its ending.
+    let unfinished = folder.join(format!(".{stem}.png"));
+    plot::png(picture, &unfinished)?;
+    rename(&unfinished, &folder.join(format!("{stem}.png")))?;
+    Ok(Plot { stem, caption, svg })
+}
+
+/// Writes a file under another name in the same folder, and renames it once it is on the disk.
+pub(crate) fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let unfinished = folder.join(format!(".{name}.unfinished"));
+    let written = File::create(&unfinished).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.with_context(|| format!("cannot write `{}`", unfinished.display()))?;
+    rename(&unfinished, &folder.join(name))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .with_context(|| format!("cannot rename `{}` to `{}`", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let entries = |folder: &Path| {
+            let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            paths.filter(|path| path.is_file()).collect::<Vec<_>>()
+        };
+        let paths = entries(folder).into_iter().chain(entries(&folder.join("plots")));
+        let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+        let mut files: Vec<_> = paths.map(|path| (name(&path), fs::read(&path).unwrap())).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn files_are_complete_and_do_not_depend_on_the_order_of_the_journal() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut records = synthetic::records();
+        assert_eq!(write(one.path(), &synthetic::header(), &records).unwrap(), 3);
+        records.reverse();
+        records.rotate_left(7);
+        // A cell that two shards computed counts once.
+        records.push(records[3].clone());
+        write(two.path(), &synthetic::header(), &records).unwrap();
+        let files = files(one.path());
+        let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+        insta::assert_snapshot!(names.join(" "), @"accuracy.png accuracy.svg accuracy_bytes.png accuracy_bytes.svg entries.png entries.svg question_groups.png question_groups.svg report.html report.md summary.csv summary.json timings.csv");
+        assert!(files.iter().all(|(_, bytes)| !bytes.is_empty()));
+        assert!(files == self::files(two.path()), "bytes differ");
+    }
+
+    #[test]
+    fn clocks_and_lanes_leave_the_summary_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let summary = |records: &[Record]| {
+            write(folder.path(), &synthetic::header(), records).unwrap();
+            fs::read(folder.path().join("summary.csv")).unwrap()
+        };
+        let mut records = synthetic::records();
+        let before = summary(&records);
+        for record in &mut records {
+            (record.lanes, record.ttft_ms, record.decode_ms, record.policy_ms) =
+                (1.0, 2.0, 3.0, 4.0);
+        }
+        assert_eq!(before, summary(&records));
+    }
+
+    #[test]
+    fn nothing_finished_yet_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(write(folder.path(), &synthetic::header(), &[]).unwrap(), 0);
+        assert!(
+            fs::read_to_string(folder.path().join("report.md"))
+                .unwrap()
+                .starts_with("# A small run")
+        );
+    }
+
+    #[test]
+    fn strangers_and_contradictions_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |change: fn(&mut Record)| {
+            let mut records = synthetic::records();
+            change(&mut records[5]);
+            write(folder.path(), &synthetic::header(), &records).unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(refused(|record| record.arm = "new".to_owned()), @"the journal has the arm `new`, which the experiment does not name");
+        insta::assert_snapshot!(refused(|record| record.dataset = "trivia".to_owned()), @"unknown data set `trivia`: use `gsm8k`, `mmlu` or `csqa`");
+        insta::assert_snapshot!(refused(|record| record.sample = 0), @"the arm `full` has two cells of sample 0, `full-0` and `full-1`");
+    }
+}

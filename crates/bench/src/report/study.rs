@@ -1,0 +1,187 @@
+//! Journal records, scored and put in order: what rows, plots and findings are computed from.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use evaluator::score::{Aligned, Official};
+use evaluator::statistics::{Paired, SEED, paired};
+use evaluator::{Audit, Dataset, Task};
+use zoo::{Decode, Prefill};
+
+use crate::journal::Record;
+
+/// One record and its scores.
+#[derive(Debug)]
+pub(crate) struct Scored<'a> {
+    pub(crate) record: &'a Record,
+    /// Accuracy by the published rule, 0 to 1.
+    pub(crate) official: f64,
+    /// Accuracy by answer number, 0 to 1.
+    pub(crate) aligned: f64,
+    /// Per question, by the published rule; none if no answer was left for it.
+    pub(crate) marks: Vec<Option<bool>>,
+    pub(crate) audit: Audit,
+}
+
+/// All finished prompts of one arm, by sample index.
+#[derive(Debug)]
+pub(crate) struct ArmSamples<'a> {
+    pub(crate) arm: String,
+    /// Never empty.
+    pub(crate) samples: Vec<Scored<'a>>,
+}
+
+/// What arms are compared within: one model on one data set.
+#[derive(Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) model: String,
+    pub(crate) weights: String,
+    pub(crate) dataset: Dataset,
+    pub(crate) questions: usize,
+    /// In the order of the experiment, without arms that have no record yet.
+    pub(crate) arms: Vec<ArmSamples<'a>>,
+}
+
+/// One of the two ways to score a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Pairs the k-th answer found with the k-th key, as published.
+    Official,
+    /// Pairs answers and keys by number.
+    Aligned,
+}
+
+impl Rule {
+    pub(crate) const ALL: [Self; 2] = [Self::Official, Self::Aligned];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Official => "official",
+            Self::Aligned => "aligned",
+        }
+    }
+}
+
+impl<'a> Scored<'a> {
+    fn new(record: &'a Record, task: &Task) -> Self {
+        let official = Official::score(task, &record.text, &record.answers);
+        let aligned = Aligned::score(task, &record.text, &record.answers);
+        Self {
+            record,
+            official: official.accuracy(),
+            aligned: aligned.accuracy(),
+            marks: official.marks(),
+            audit: Audit::new(&record.text, &aligned),
+        }
+    }
+
+    pub(crate) const fn accuracy(&self, rule: Rule) -> f64 {
+        match rule {
+            Rule::Official => self.official,
+            Rule::Aligned => self.aligned,
+        }
+    }
+}
+
+impl<'a> ArmSamples<'a> {
+    /// Records of one arm differ in sample only, so any of them tells the methods.
+    pub(crate) fn methods(&self) -> (&'a Prefill, &'a Decode) {
+        let record = self.samples[0].record;
+        (&record.prefill, &record.decode)
+    }
+
+    /// Whether this is the full-cache arm that all others are compared with.
+    pub(crate) fn is_reference(&self) -> bool {
+        matches!(self.methods(), (Prefill::Full(_), Decode::None(_)))
+    }
+
+    pub(crate) fn accuracies(&self, rule: Rule) -> Vec<f64> {
+        self.samples.iter().map(|sample| sample.accuracy(rule)).collect()
+    }
+
+    /// Mean over prompts of a number in the record.
+    pub(crate) fn mean(&self, number: impl Fn(&Record) -> f64) -> f64 {
+        let sum: f64 = self.samples.iter().map(|sample| number(sample.record)).sum();
+        sum / self.samples.len() as f64
+    }
+
+    /// Prompts whose record has a property.
+    pub(crate) fn count(&self, has: impl Fn(&Record) -> bool) -> usize {
+        self.samples.iter().filter(|sample| has(sample.record)).count()
+    }
+
+    /// Prompts that both arms have finished, side by side.
+    pub(crate) fn shared<'s>(&'s self, other: &'s Self) -> Vec<(&'s Scored<'a>, &'s Scored<'a>)> {
+        let others: BTreeMap<usize, &Scored> =
+            other.samples.iter().map(|sample| (sample.record.sample, sample)).collect();
+        let pair = |sample: &'s Scored<'a>| Some((sample, *others.get(&sample.record.sample)?));
+        self.samples.iter().filter_map(pair).collect()
+    }
+
+    /// The paired difference to another arm, over the prompts that both have; none if they share no prompt.
+    pub(crate) fn against(&self, other: &Self, rule: Rule) -> Option<Paired> {
+        let pairs = self.shared(other).into_iter();
+        let (left, right): (Vec<_>, Vec<_>) =
+            pairs.map(|(left, right)| (left.accuracy(rule), right.accuracy(rule))).unzip();
+        paired(&left, &right, SEED).ok()
+    }
+}
+
+impl Setting<'_> {
+    pub(crate) fn reference(&self) -> Option<&ArmSamples<'_>> {
+        self.arms.iter().find(|arm| arm.is_reference())
+    }
+
+    /// Most prompts that any arm has finished.
+    pub(crate) fn prompts(&self) -> usize {
+        self.arms.iter().map(|arm| arm.samples.len()).max().unwrap_or_default()
+    }
+}
+
+/// Scores records and groups them by setting, arm (in the order given) and sample, whatever order they come in.
+///
+/// # Errors
+/// An unknown data set, an arm that the experiment does not name, or two different cells of one arm and sample.
+pub(crate) fn settings<'a>(arms: &[String], records: &'a [Record]) -> Result<Vec<Setting<'a>>> {
+    let mut groups = BTreeMap::<_, BTreeMap<usize, Vec<&Record>>>::new();
+    for record in records {
+        let place = arms.iter().position(|arm| *arm == record.arm);
+        let place = place.with_context(|| {
+            format!("the journal has the arm `{}`, which the experiment does not name", record.arm)
+        })?;
+        let setting = (&record.model, &record.weights, &record.dataset, record.questions);
+        groups.entry(setting).or_default().entry(place).or_default().push(record);
+    }
+    let settings = groups.into_iter().map(|((model, weights, dataset, questions), places)| {
+        let dataset = dataset.parse()?;
+        let task = Task::of(dataset)?;
+        let arms = places.into_iter().map(|(place, records)| arm(&arms[place], records, task));
+        Ok(Setting {
+            model: model.clone(),
+            weights: weights.clone(),
+            dataset,
+            questions,
+            arms: arms.collect::<Result<_>>()?,
+        })
+    });
+    settings.collect()
+}
+
+fn arm<'a>(label: &str, mut records: Vec<&'a Record>, task: &Task) -> Result<ArmSamples<'a>> {
+    records.sort_by(|a, b| (a.sample, &a.cell).cmp(&(b.sample, &b.cell)));
+    records.dedup_by(|later, first| later.cell == first.cell);
+    for pair in records.windows(2) {
+        if let [first, second] = pair
+            && first.sample == second.sample
+        {
+            bail!(
+                "the arm `{label}` has two cells of sample {}, `{}` and `{}`",
+                first.sample,
+                first.cell,
+                second.cell
+            );
+        }
+    }
+    let samples = records.into_iter().map(|record| Scored::new(record, task)).collect();
+    Ok(ArmSamples { arm: label.to_owned(), samples })
+}

@@ -1,0 +1,146 @@
+//! A results folder: what lies in it, and whether it belongs to the experiment at hand.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use evaluator::Demonstrations;
+
+use crate::experiment::{ModelChoice, PromptStyle};
+use crate::fault::Fault;
+use crate::journal::{self, Record};
+use crate::plan::Plan;
+use crate::report::{self, Header};
+use crate::run::Shard;
+
+/// `DIR/<experiment>/`.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// Opens or creates the folder of a plan; refuses one that holds results of other settings.
+    pub(crate) fn open(results: &Path, plan: &Plan, force: bool) -> Result<Self> {
+        let path = results.join(&plan.experiment.name);
+        let config = toml::to_string(&plan.experiment)
+            .context("the experiment cannot be written as TOML")?;
+        let stored = std::fs::read_to_string(path.join("config.toml")).ok();
+        match stored {
+            Some(_) if force => set_aside(&path)?,
+            Some(stored) if stored != config => {
+                let message = format!(
+                    "`{}` holds results of other settings: {}",
+                    path.display(),
+                    difference(&stored, &config)
+                );
+                return Err(Fault::usage(message)
+                    .hint("give another `--results` folder, or `--force` to set these aside")
+                    .into());
+            }
+            _ => {}
+        }
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create `{}`", path.display()))?;
+        report::write_file(&path, "config.toml", config.as_bytes())?;
+        Ok(Self(path))
+    }
+
+    /// The journal of a whole run, or of one shard of it.
+    pub(crate) fn journal(&self, shard: Option<Shard>) -> PathBuf {
+        self.0.join(match shard {
+            None => "samples.jsonl".to_owned(),
+            Some(Shard { part, of }) => format!("samples.{part}-of-{of}.jsonl"),
+        })
+    }
+
+    /// All records of all journals.
+    pub(crate) fn records(&self) -> Result<Vec<Record>> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.0)
+            .with_context(|| format!("cannot read `{}`", self.0.display()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let named = path
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with("samples."));
+                named && path.extension().is_some_and(|extension| extension == "jsonl")
+            })
+            .collect();
+        paths.sort();
+        let mut records = Vec::new();
+        for path in paths {
+            records.extend(journal::read(&path)?);
+        }
+        Ok(records)
+    }
+
+    /// The report's text.
+    pub(crate) fn summary(&self) -> Result<String> {
+        let path = self.0.join("report.md");
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
+    }
+}
+
+/// Renames a folder of earlier results to the first free `<name>.old-N`.
+fn set_aside(path: &Path) -> Result<()> {
+    let aside =
+        (1..10_000).map(|n| path.with_extension(format!("old-{n}"))).find(|aside| !aside.exists());
+    let aside = aside.context("no free name to set the results aside")?;
+    std::fs::rename(path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))
+}
+
+/// The first line in which two configurations differ.
+fn difference(stored: &str, wanted: &str) -> String {
+    let mut lines = stored.lines().zip(wanted.lines());
+    match lines.find(|(stored, wanted)| stored != wanted) {
+        Some((stored, wanted)) => format!("`{stored}` there, `{wanted}` here"),
+        None => "one has more arms than the other".to_owned(),
+    }
+}
+
+/// Writes tables, plots and pages from the journal; returns how many alarms they raise.
+pub(crate) fn write(folder: &Folder, plan: &Plan) -> Result<usize> {
+    let header = header(plan);
+    let manifest = serde_json::to_vec_pretty(&header)?;
+    report::write_file(&folder.0, "manifest.json", &manifest)?;
+    report::write(&folder.0, &header, &folder.records()?)
+}
+
+/// Writes them again for a folder, without plan or model.
+pub(crate) fn report(folder: &Path) -> Result<()> {
+    let folder = Folder(folder.to_owned());
+    let path = folder.0.join("manifest.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Fault::data(format!("cannot read `{}`: {error}", path.display()))
+            .hint("give the folder of one experiment's results")
+    })?;
+    let header: Header = serde_json::from_str(&text)
+        .map_err(|error| Fault::data(format!("`{}`: {error}", path.display())))?;
+    report::write(&folder.0, &header, &folder.records()?)?;
+    Ok(())
+}
+
+fn header(plan: &Plan) -> Header {
+    let experiment = &plan.experiment;
+    let joined = |of: fn(&ModelChoice) -> String| {
+        experiment.models.iter().map(of).collect::<Vec<_>>().join(", ")
+    };
+    Header {
+        experiment: experiment.name.clone(),
+        title: experiment.title.clone(),
+        model: joined(|model| model.name.clone()),
+        weights: joined(|model| model.weights.to_string()),
+        dataset: experiment.task.dataset.to_string(),
+        arms: experiment.arms.iter().map(|arm| arm.label.clone()).collect(),
+        questions: experiment.task.questions,
+        max_new_tokens: experiment.generation.max_new_tokens,
+        prompt_style: match experiment.task.prompt {
+            PromptStyle::Published => "published".to_owned(),
+            PromptStyle::Chat => "the model's own chat template".to_owned(),
+        },
+        demonstrations: match plan.demonstrations {
+            Demonstrations::Published => "published".to_owned(),
+            Demonstrations::Own => "our own".to_owned(),
+        },
+        seed: experiment.generation.seed,
+        device: Some(plan.device.clone()),
+        notes: plan.notes(),
+    }
+}

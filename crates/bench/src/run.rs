@@ -1,0 +1,311 @@
+//! Running a grid: prompts are read once, arms forked, lanes stepped, cells journalled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, TRACE_STEPS};
+use sha2::{Digest, Sha256};
+use zoo::{Arm, Observation};
+
+use crate::cli::RunArgs;
+use crate::command::print;
+use crate::experiment::{self, Experiment, Generation};
+use crate::fault::{Class, Fault};
+use crate::journal::{Journal, Record};
+use crate::plan::{Length, ModelPlan, Plan, Prompt};
+use crate::results::{self, Folder};
+
+/// The I-th of N parts of the prompts, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shard {
+    pub(crate) part: usize,
+    pub(crate) of: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text
+            .split_once('/')
+            .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
+            _ => Err("give `I/N` with I from 1 to N".to_owned()),
+        }
+    }
+}
+
+impl Shard {
+    /// Whether the prompt at this place, from 0, is in this part.
+    pub(crate) fn holds(self, place: usize) -> bool {
+        place % self.of + 1 == self.part
+    }
+}
+
+/// Runs an experiment, or prints its plan.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let name = args
+        .experiment
+        .as_deref()
+        .ok_or_else(|| Fault::usage("no experiment").hint("give `--experiment FILE`"))?;
+    set_threads(args.machine.threads)?;
+    let path = experiment::find(name)?;
+    let experiment = Experiment::read(&path, args.profile.as_deref(), &args.set)?;
+    let plan = Plan::new(experiment, args)?;
+    if args.dry_run {
+        print(&plan.describe()?)?;
+        return Ok(());
+    }
+    for model in &plan.models {
+        model.choice.path()?;
+    }
+    let folder = Folder::open(&args.results, &plan, args.force)?;
+    let (mut journal, _) = Journal::open(&folder.journal(args.shard))?;
+    let done: BTreeSet<String> = folder.records()?.into_iter().map(|record| record.cell).collect();
+    let progress = Progress::new(&plan, args.quiet);
+    for model in &plan.models {
+        run_model(args, &plan.experiment, model, &done, &mut journal, &progress)?;
+    }
+    progress.finish();
+    let alarms = results::write(&folder, &plan)?;
+    if !args.quiet {
+        print(&folder.summary()?)?;
+    }
+    if args.strict && alarms > 0 {
+        let message = format!("{alarms} of {} rows raise an alarm", plan.experiment.arms.len());
+        return Err(Fault::new(Class::Gate, message).hint("see the report's alarms").into());
+    }
+    Ok(())
+}
+
+/// One cell that is not yet in the journal.
+struct Pending<'a> {
+    cell: String,
+    prompt: &'a Prompt,
+    arm: &'a Arm,
+}
+
+fn run_model(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &ModelPlan,
+    done: &BTreeSet<String>,
+    journal: &mut Journal,
+    progress: &Progress,
+) -> Result<()> {
+    let model = plan.choice.load(plan.model.weights, &args.machine)?;
+    let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
+    let mut pending = Vec::new();
+    for prompt in &plan.prompts {
+        for arm in &experiment.arms {
+            let cell = identify(&model, prompt, arm, &experiment.generation, &args.machine.device)?;
+            if done.contains(&cell) {
+                progress.skip();
+            } else {
+                pending.push(Pending { cell, prompt, arm });
+            }
+        }
+    }
+    let observations: Vec<Observation> =
+        experiment.arms.iter().filter_map(|arm| arm.prefill.policy().ok()?.observation()).collect();
+
+    let mut engine = Engine::new(&model, experiment.run.lanes);
+    let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
+    let mut current: Option<(usize, Prefilled)> = None;
+    let mut pending = pending.into_iter().peekable();
+    while pending.peek().is_some() || !engine.is_idle() {
+        while engine.has_room() {
+            let Some(cell) = pending.next() else { break };
+            let sample = cell.prompt.sample.index;
+            let prefilled = match current.take() {
+                Some((of, prefilled)) if of == sample => prefilled,
+                _ => {
+                    progress.say(&format!("reading prompt {sample}"));
+                    model.prefill(tokens(cell.prompt)?, &observations)?
+                }
+            };
+            let (prefill, decode) = cell.arm.policies(context)?;
+            let limits = Limits {
+                max_new_tokens: context.max_new_tokens,
+                end_tokens: model.tokenizer().end_tokens().to_vec(),
+                stop_on_loop: experiment.generation.stop_on_loop,
+            };
+            let job =
+                Job { prefill, decode, limits, forced: None, seed: experiment.generation.seed };
+            let id = engine.start(&prefilled, &job)?;
+            running.insert(id, (cell, millis(prefilled.elapsed())));
+            current = Some((sample, prefilled));
+        }
+        for (id, outcome) in engine.step()? {
+            let (cell, ttft_ms) =
+                running.remove(&id).context("a lane ended that was never started")?;
+            let record = record(experiment, &model, cell, ttft_ms, outcome)?;
+            journal.append(&record)?;
+            progress.done(&record);
+        }
+        progress.lanes(engine.lanes());
+    }
+    Ok(())
+}
+
+fn tokens(prompt: &Prompt) -> Result<&[u32]> {
+    match &prompt.length {
+        Length::Tokens(tokens) => Ok(tokens),
+        Length::Estimate(_) => Err(Fault::data("the model's tokenizer is missing").into()),
+    }
+}
+
+/// A cell's identity: a hash of all that can change its output.
+fn identify(
+    model: &Model,
+    prompt: &Prompt,
+    arm: &Arm,
+    generation: &Generation,
+    device: &str,
+) -> Result<String> {
+    let identity = model.identity();
+    let parts = serde_json::json!({
+        "format": 1,
+        "device": device.split(':').next(),
+        "model": identity.sha256,
+        "weights": identity.weights,
+        "prompt": tokens(prompt)?,
+        "answers": prompt.sample.answers,
+        "prefill": arm.prefill,
+        "decode": arm.decode,
+        "generation": generation,
+    });
+    let hash = Sha256::digest(serde_json::to_vec(&parts)?);
+    let head = hash.iter().take(8).fold(0u64, |head, &byte| head << 8 | u64::from(byte));
+    Ok(format!("{head:016x}"))
+}
+
+fn record(
+    experiment: &Experiment,
+    model: &Model,
+    cell: Pending<'_>,
+    ttft_ms: f64,
+    outcome: Outcome,
+) -> Result<Record> {
+    let prompt_tokens = cell.prompt.length.tokens();
+    let cached = prompt_tokens + outcome.tokens.len().saturating_sub(1);
+    Ok(Record {
+        cell: cell.cell,
+        model: model.identity().name.clone(),
+        weights: model.identity().weights.to_string(),
+        dataset: experiment.task.dataset.to_string(),
+        sample: cell.prompt.sample.index,
+        questions: cell.prompt.sample.questions.len(),
+        answers: cell.prompt.sample.answers.clone(),
+        arm: cell.arm.label.clone(),
+        prefill: cell.arm.prefill.clone(),
+        decode: cell.arm.decode.clone(),
+        max_new_tokens: experiment.generation.max_new_tokens,
+        prompt_tokens,
+        text: model.tokenizer().decode(&outcome.tokens)?,
+        stop: outcome.stop.as_str().to_owned(),
+        ttft_ms,
+        decode_ms: millis(outcome.decode),
+        policy_ms: millis(outcome.policy),
+        lanes: outcome.lanes,
+        kv_bytes_peak: outcome.bytes_peak,
+        kv_bytes_full: cached * model.config().token_bytes(model.cache_number_bytes()),
+        kept_end_prefill: outcome.kept_end_prefill,
+        kept_end_decode: outcome.kept_end_decode,
+        kept_mean_decode: outcome.entries_mean,
+        evictions: outcome.evictions,
+        binding: outcome.evictions > 0 || outcome.kept_end_prefill < prompt_tokens as f64,
+        seed: experiment.generation.seed,
+        trace: outcome.trace,
+        trace_steps: TRACE_STEPS,
+        tokens: outcome.tokens,
+    })
+}
+
+fn millis(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// What the user sees while it runs: a bar on a terminal, a line per cell elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+impl Progress {
+    fn new(plan: &Plan, quiet: bool) -> Self {
+        let target =
+            if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(plan.cells() as u64), target);
+        let lines = !quiet && bar.is_hidden();
+        let style = "{bar:30} {pos}/{len} cells  {elapsed_precise} gone, {eta_precise} left  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self { bar, lines }
+    }
+
+    #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]
+    fn say(&self, message: &str) {
+        self.bar.set_message(message.to_owned());
+        if self.lines {
+            eprintln!("{message}");
+        }
+    }
+
+    fn skip(&self) {
+        self.bar.inc(1);
+        self.bar.reset_eta();
+    }
+
+    fn lanes(&self, lanes: usize) {
+        self.bar.set_message(format!("{lanes} lanes"));
+        self.bar.tick();
+    }
+
+    #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]
+    fn done(&self, record: &Record) {
+        self.bar.inc(1);
+        if self.lines {
+            let rate = 1e3 * record.tokens.len() as f64 / record.decode_ms.max(1e-3);
+            eprintln!(
+                "{}/{} prompt {} {}: {} tokens ({}), {rate:.1} tokens/s beside {:.1} others",
+                self.bar.position(),
+                self.bar.length().unwrap_or(0),
+                record.sample,
+                record.arm,
+                record.tokens.len(),
+                record.stop,
+                record.lanes - 1.0,
+            );
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The tensor library takes its number of threads from the environment, once: where another is asked for, the program starts itself again.
+pub(crate) fn set_threads(threads: Option<usize>) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    let Some(threads) = threads else { return Ok(()) };
+    if threads == 0 {
+        return Err(Fault::usage("`--threads` must be at least 1").into());
+    }
+    let wanted = threads.to_string();
+    if std::env::var(VARIABLE).is_ok_and(|value| value == wanted) {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(VARIABLE, &wanted)
+        .env("CANDLE_NUM_THREADS", &wanted)
+        .exec();
+    Err(error).context("cannot start again with another number of threads")
+}

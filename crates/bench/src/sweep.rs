@@ -1,0 +1,142 @@
+//! Experiment files as values: profiles laid over them, keys set from the command line, lists multiplied out.
+
+use toml::{Table, Value};
+
+/// Lays `over` on `base`: tables are merged, lists of tables by their `label`, all else is replaced.
+pub(crate) fn overlay(base: &mut Table, over: &Table) {
+    for (key, value) in over {
+        match (base.get_mut(key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
+            (Some(Value::Array(base)), Value::Array(over)) if over.iter().all(is_labelled) => {
+                overlay_list(base, over)
+            }
+            _ => {
+                base.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn label(value: &Value) -> Option<&str> {
+    value.as_table()?.get("label")?.as_str()
+}
+
+fn is_labelled(value: &Value) -> bool {
+    label(value).is_some()
+}
+
+fn overlay_list(base: &mut Vec<Value>, over: &[Value]) {
+    for item in over {
+        match (base.iter_mut().find(|value| label(value) == label(item)), item) {
+            (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
+            _ => base.push(item.clone()),
+        }
+    }
+}
+
+/// Sets `key`, a dotted path in which an arm goes by its label, to `value`, read as TOML where it can be and as text where not.
+///
+/// # Errors
+/// The part of the path that leads nowhere.
+pub(crate) fn set(root: &mut Table, key: &str, value: &str) -> Result<(), String> {
+    let parsed = toml::from_str::<Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut parts = key.split('.').peekable();
+    let Some(mut part) = parts.next() else { return Err(key.to_owned()) };
+    let mut table = root;
+    while parts.peek().is_some() {
+        let lost = || part.to_owned();
+        table = match table.get_mut(part).ok_or_else(lost)? {
+            Value::Table(inner) => inner,
+            Value::Array(items) => {
+                let name = parts.next().unwrap_or_default();
+                let item = items.iter_mut().find(|item| label(item) == Some(name));
+                item.and_then(Value::as_table_mut).ok_or_else(|| name.to_owned())?
+            }
+            _ => return Err(lost()),
+        };
+        match parts.next() {
+            Some(next) => part = next,
+            None => return Err(key.to_owned()),
+        }
+    }
+    table.insert(part.to_owned(), value);
+    Ok(())
+}
+
+/// Every combination of a table's lists, each with the values that were picked, as `key=value` texts.
+///
+/// A list stands for a sweep wherever a scalar is meant; a list of tables stands for itself.
+pub(crate) fn expand(table: &Table) -> Vec<(Table, Vec<String>)> {
+    let mut combinations = vec![(Table::new(), Vec::new())];
+    for (key, value) in table {
+        let choices: Vec<(Value, Vec<String>)> = match value {
+            Value::Table(inner) => expand(inner)
+                .into_iter()
+                .map(|(table, picked)| (Value::Table(table), picked))
+                .collect(),
+            Value::Array(items) if !items.iter().any(Value::is_table) => {
+                items.iter().map(|item| (item.clone(), vec![plain(item)])).collect()
+            }
+            other => vec![(other.clone(), Vec::new())],
+        };
+        combinations = combinations
+            .iter()
+            .flat_map(|(table, picked): &(Table, Vec<String>)| {
+                choices.iter().map(move |(choice, more)| {
+                    let mut table = table.clone();
+                    table.insert(key.clone(), choice.clone());
+                    (table, [picked.clone(), more.clone()].concat())
+                })
+            })
+            .collect();
+    }
+    combinations
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_profile_changes_an_arm_by_its_label() {
+        let mut base = table("[[arms]]\nlabel = 'a'\nx = 1\ny = 2\n[[arms]]\nlabel = 'b'\n");
+        overlay(&mut base, &table("[[arms]]\nlabel = 'a'\ny = 3\n[[arms]]\nlabel = 'c'\n"));
+        assert_eq!(
+            base,
+            table(
+                "[[arms]]\nlabel = 'a'\nx = 1\ny = 3\n[[arms]]\nlabel = 'b'\n[[arms]]\nlabel = 'c'\n"
+            )
+        );
+    }
+
+    #[test]
+    fn lists_multiply_out() {
+        let labels: Vec<String> = expand(&table("a = [1, 2]\n[b]\nc = ['x', 'y']\n"))
+            .into_iter()
+            .map(|(_, picked)| picked.join(" "))
+            .collect();
+        assert_eq!(labels, ["1 x", "1 y", "2 x", "2 y"]);
+        assert_eq!(expand(&table("a = []")).len(), 0);
+    }
+
+    #[test]
+    fn keys_are_set_by_path_and_arms_by_label() {
+        let mut base = table("[g]\nn = 1\n[[arms]]\nlabel = 'slide'\n[arms.decode]\nbudget = 1\n");
+        set(&mut base, "g.n", "7").unwrap();
+        set(&mut base, "arms.slide.decode.budget", "[5, 6]").unwrap();
+        assert_eq!(base["g"]["n"].as_integer(), Some(7));
+        assert_eq!(base["arms"][0]["decode"]["budget"].as_array().map(Vec::len), Some(2));
+        assert_eq!(set(&mut base, "nowhere.x", "1"), Err("nowhere".to_owned()));
+    }
+}

@@ -1,0 +1,177 @@
+//! A lane's numbers are its own: whoever shares its batch, in whatever order, on however many threads.
+
+mod support;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use runner::{Engine, Job, Limits, Model, Outcome, Weights};
+use support::{Tiny, bits, every_arm, in_a_process, job, prefill, prompt, tiny, together};
+
+const OUTPUT: usize = 32;
+
+/// Eight arms, from each prefill and each decode method, half of them with a text of their own to follow.
+fn eight_jobs() -> Vec<Job> {
+    let arms = every_arm((96, 24), (16, 6));
+    let picked = arms.iter().step_by(arms.len() / 7 - 1).take(8);
+    let jobs: Vec<Job> = picked
+        .zip(0..)
+        .map(|(arm, number)| Job {
+            forced: (number % 2 == 0).then(|| prompt(100 + number, OUTPUT)),
+            ..job(arm, OUTPUT)
+        })
+        .collect();
+    assert_eq!(jobs.len(), 8);
+    jobs
+}
+
+fn shapes() -> Vec<(&'static str, Model)> {
+    vec![
+        ("4 query heads on 1 KV head", Tiny::new(1).load(Weights::F32)),
+        ("4 query heads on 2 KV heads", Tiny::new(2).load(Weights::F32)),
+        ("a KV head for each query head", Tiny::new(4).load(Weights::F32)),
+        ("wider", Tiny::of_width(128, 2).load(Weights::F32)),
+    ]
+}
+
+fn assert_same(found: &[Outcome], expected: &[Outcome], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (lane, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let token = found.tokens.iter().zip(&expected.tokens).position(|(a, b)| a != b);
+        let logprob = found
+            .logprobs
+            .iter()
+            .zip(&expected.logprobs)
+            .position(|(a, b)| a.to_bits() != b.to_bits());
+        assert_eq!(
+            (token, logprob),
+            (None, None),
+            "{what}: lane {lane} differs first at this token, this log-probability"
+        );
+        assert_eq!(bits(found), bits(expected), "{what}: lane {lane}");
+    }
+}
+
+#[test]
+fn a_lane_computes_the_same_bits_alone_and_in_company() {
+    let jobs = eight_jobs();
+    for (shape, model) in shapes() {
+        for prompt_tokens in [1, 200] {
+            let prefilled = prefill(&model, &prompt(11, prompt_tokens), &jobs);
+            let alone: Vec<Outcome> =
+                jobs.iter().map(|job| Engine::run(&model, &prefilled, job).unwrap()).collect();
+            let what = |how: &str| format!("{shape}, prompt of {prompt_tokens}, {how}");
+            assert_same(&together(&model, &prefilled, &jobs, 8), &alone, &what("all at once"));
+            assert_same(&together(&model, &prefilled, &jobs, 3), &alone, &what("three at a time"));
+            let backwards: Vec<Job> = jobs.iter().rev().cloned().collect();
+            let mut found = together(&model, &prefilled, &backwards, 8);
+            found.reverse();
+            assert_same(&found, &alone, &what("backwards"));
+        }
+    }
+}
+
+/// Few steps: threads that wait for each other between small 8-bit products are slow on a busy machine.
+#[test]
+fn so_does_a_lane_with_8_bit_weights() {
+    let model = Tiny::new(2).load(Weights::Q8_0);
+    let jobs: Vec<Job> = eight_jobs()
+        .into_iter()
+        .take(3)
+        .map(|job| Job { limits: Limits::exactly(4), ..job })
+        .collect();
+    let prefilled = prefill(&model, &prompt(16, 120), &jobs);
+    assert_same(
+        &together(&model, &prefilled, &jobs, 3),
+        &together(&model, &prefilled, &jobs, 1),
+        "8-bit weights",
+    );
+}
+
+/// A product over so many rows would take another path, were they not split.
+#[test]
+fn so_does_a_lane_in_a_crowd_over_a_long_prompt() {
+    let model = Tiny::new(1).load(Weights::F32);
+    let one = Job {
+        forced: Some(prompt(20, 4)),
+        limits: Limits::exactly(4),
+        ..eight_jobs().swap_remove(0)
+    };
+    let prefilled = prefill(&model, &prompt(21, 1500), std::slice::from_ref(&one));
+    let expected = Engine::run(&model, &prefilled, &one).unwrap();
+    for crowd in [16, 17, 40] {
+        assert_same(
+            &together(&model, &prefilled, &vec![one.clone(); crowd], crowd),
+            &vec![expected.clone(); crowd],
+            "a crowd",
+        );
+    }
+}
+
+#[test]
+fn lanes_that_join_late_and_leave_early_disturb_nobody() {
+    let model = tiny();
+    let mut jobs = eight_jobs();
+    for (job, tokens) in jobs.iter_mut().zip([32, 10, 25, 30, 3, 32, 17, 1]) {
+        job.limits.max_new_tokens = tokens;
+    }
+    let prefilled = prefill(model, &prompt(12, 200), &jobs);
+    let alone: Vec<Outcome> =
+        jobs.iter().map(|job| Engine::run(model, &prefilled, job).unwrap()).collect();
+    assert_same(&together(model, &prefilled, &jobs, 3), &alone, "three at a time");
+    let lengths: Vec<usize> = alone.iter().map(|outcome| outcome.tokens.len()).collect();
+    assert_eq!(lengths, [32, 10, 25, 30, 3, 32, 17, 1]);
+}
+
+#[test]
+fn lanes_of_two_prompts_share_an_engine() {
+    let model = tiny();
+    let jobs = eight_jobs();
+    let prompts =
+        [(13, 160), (14, 170)].map(|(seed, tokens)| prefill(model, &prompt(seed, tokens), &jobs));
+    let mut engine = Engine::new(model, 16);
+    for job in &jobs {
+        for prefilled in &prompts {
+            engine.start(prefilled, job).unwrap();
+        }
+    }
+    let mut found = Vec::new();
+    while !engine.is_idle() {
+        found.extend(engine.step().unwrap());
+    }
+    found.sort_by_key(|(id, _)| *id);
+    for (id, outcome) in found {
+        let alone = Engine::run(model, &prompts[id % 2], &jobs[id / 2]).unwrap();
+        assert_eq!(bits(&outcome), bits(&alone), "lane {id}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let on = |threads: &str| {
+        in_a_process(
+            "print_a_hash_of_every_bit",
+            &[("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", threads)],
+        )
+    };
+    let one = on("1");
+    assert_eq!(on("2"), one);
+    assert_eq!(on("3"), one);
+}
+
+#[test]
+#[ignore = "a child process of `the_number_of_threads_changes_no_bit`"]
+fn print_a_hash_of_every_bit() {
+    let jobs = eight_jobs();
+    for weights in [Weights::F32, Weights::Q8_0] {
+        let model = Tiny::of_width(256, 2).load(weights); // wide enough for its products to be split among threads
+        let prefilled = prefill(&model, &prompt(15, 300), &jobs);
+        let mut hasher = DefaultHasher::new();
+        for logit in prefilled.logits() {
+            logit.to_bits().hash(&mut hasher);
+        }
+        for outcome in together(&model, &prefilled, &jobs, 8) {
+            bits(&outcome).hash(&mut hasher);
+        }
+        println!("answer: {weights}: {:016x}", hasher.finish());
+    }
+}
