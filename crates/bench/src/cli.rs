@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use runner::Weights;
 
 use crate::fault::Fault;
-use crate::{command, run};
+use crate::{command, run, threads};
 
 /// Which KV-cache compression to use when a language model writes long answers.
 #[derive(Debug, Parser)]
@@ -201,9 +201,26 @@ pub(crate) struct LogitsArgs {
     pub(crate) out: PathBuf,
 }
 
+impl Cli {
+    /// What to compute on, for commands that compute.
+    fn machine(&self) -> Option<&MachineArgs> {
+        match &self.command {
+            None => Some(&self.run.machine),
+            Some(Command::Run(args)) => Some(&args.machine),
+            Some(Command::Generate(args)) => Some(&args.model.machine),
+            Some(Command::Nll(args)) => Some(&args.model.machine),
+            Some(Command::Logits(args)) => Some(&args.model.machine),
+            Some(_) => None,
+        }
+    }
+}
+
 /// Parses the arguments and runs what they ask for.
 pub(crate) fn dispatch() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(machine) = cli.machine() {
+        threads::fix(machine.threads)?;
+    }
     match cli.command {
         None if cli.run.experiment.is_none() => Err(Fault::usage("nothing to do")
             .hint("give `--experiment gsm8k_long.toml`, or see `bench --help`")

@@ -15,6 +15,7 @@ mod results;
 mod row;
 mod run;
 mod sweep;
+mod threads;
 
 use std::process::ExitCode;
 

@@ -51,7 +51,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         .experiment
         .as_deref()
         .ok_or_else(|| Fault::usage("no experiment").hint("give `--experiment FILE`"))?;
-    set_threads(args.machine.threads)?;
     let path = experiment::find(name)?;
     let experiment = Experiment::read(&path, args.profile.as_deref(), &args.set)?;
     let plan = Plan::new(experiment, args)?;
@@ -287,25 +286,4 @@ impl Progress {
     fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// The tensor library takes its number of threads from the environment, once: where another is asked for, the program starts itself again.
-pub(crate) fn set_threads(threads: Option<usize>) -> Result<()> {
-    use std::os::unix::process::CommandExt;
-    const VARIABLE: &str = "RAYON_NUM_THREADS";
-    let Some(threads) = threads else { return Ok(()) };
-    if threads == 0 {
-        return Err(Fault::usage("`--threads` must be at least 1").into());
-    }
-    let wanted = threads.to_string();
-    if std::env::var(VARIABLE).is_ok_and(|value| value == wanted) {
-        return Ok(());
-    }
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let error = std::process::Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .env(VARIABLE, &wanted)
-        .env("CANDLE_NUM_THREADS", &wanted)
-        .exec();
-    Err(error).context("cannot start again with another number of threads")
 }

@@ -8,7 +8,7 @@ pub(crate) fn overlay(base: &mut Table, over: &Table) {
         match (base.get_mut(key), value) {
             (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
             (Some(Value::Array(base)), Value::Array(over)) if over.iter().all(is_labelled) => {
-                overlay_list(base, over)
+                overlay_list(base, over);
             }
             _ => {
                 base.insert(key.clone(), value.clone());

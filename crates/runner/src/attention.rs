@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
+use rayon::prelude::*;
 
 use crate::Result;
 use crate::cache::Entries;
@@ -77,7 +78,7 @@ pub(crate) fn step(
     own: &[&Entries],
 ) -> Result<Vec<(Tensor, Tensor)>> {
     let Some(shared) = shared else {
-        return q.iter().zip(own).map(|(q, own)| alone(q, own)).collect();
+        return each(q, |lane, q| alone(q, own[lane]));
     };
     let Some(first) = q.first() else { return Ok(Vec::new()) };
     let lanes = (PRODUCT_ROWS / first.dim(1)?).max(1);
@@ -92,23 +93,29 @@ pub(crate) fn step(
 fn side_by_side(q: &[Tensor], shared: &Entries, own: &[&Entries]) -> Result<Vec<(Tensor, Tensor)>> {
     let group = q[0].dim(1)?;
     let shared_scores = product(&Tensor::cat(q, 1)?, &shared.keys()?)?; // (kv_heads, lanes * group, shared)
-    let mut probabilities = Vec::with_capacity(q.len());
-    for (lane, (q, own)) in q.iter().zip(own).enumerate() {
+    let probabilities = each(q, |lane, q| {
         let of_shared = shared_scores.narrow(1, lane * group, group)?.contiguous()?; // (kv_heads, group, shared)
-        let of_own = q.matmul(&own.keys()?)?; // (kv_heads, group, own)
-        probabilities.push(softmax(&Tensor::cat(&[&of_shared, &of_own], 2)?)?);
-    }
-    let of_shared = |p: &Tensor| p.narrow(2, 0, shared.len())?.contiguous();
-    let of_shared: Vec<Tensor> =
-        probabilities.iter().map(of_shared).collect::<candle_core::Result<_>>()?;
+        let of_own = q.matmul(&own[lane].keys()?)?; // (kv_heads, group, own)
+        softmax(&Tensor::cat(&[&of_shared, &of_own], 2)?)
+    })?;
+    let of_shared = each(&probabilities, |_, p| Ok(p.narrow(2, 0, shared.len())?.contiguous()?))?;
     let from_shared = product(&Tensor::cat(&of_shared, 1)?, &shared.values()?)?; // (kv_heads, lanes * group, head_dim)
-    let mut results = Vec::with_capacity(q.len());
-    for (lane, (probabilities, own)) in probabilities.into_iter().zip(own).enumerate() {
-        let of_own = probabilities.narrow(2, shared.len(), own.len())?.contiguous()?;
-        let out = (from_shared.narrow(1, lane * group, group)? + of_own.matmul(&own.values()?)?)?;
-        results.push((out, probabilities));
+    each(&probabilities, |lane, p| {
+        let of_own = p.narrow(2, shared.len(), own[lane].len())?.contiguous()?;
+        let from_own = of_own.matmul(&own[lane].values()?)?;
+        Ok(((from_shared.narrow(1, lane * group, group)? + from_own)?, p.clone()))
+    })
+}
+
+/// The same for each lane: side by side on the host, whose small products leave cores idle; in turn on a device, which has one queue.
+fn each<T: Send>(
+    lanes: &[Tensor],
+    of: impl Fn(usize, &Tensor) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    if lanes.first().is_some_and(|lane| lane.device().is_cpu()) {
+        return lanes.par_iter().enumerate().map(|(lane, tensor)| of(lane, tensor)).collect();
     }
-    Ok(results)
+    lanes.iter().enumerate().map(|(lane, tensor)| of(lane, tensor)).collect()
 }
 
 /// A product in which a row's result does not depend on how many rows there are: candle gives a single row to another kernel, whose

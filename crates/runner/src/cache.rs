@@ -261,7 +261,7 @@ mod tests {
         for head in 0..2 {
             for (slot, &position) in cache.positions(head).iter().enumerate() {
                 let expected = position as f32 * 10.0 + head as f32;
-                assert_eq!([keys[head][0][slot]; 4], [expected; 4]);
+                assert_eq!(keys[head][0][slot].to_bits(), expected.to_bits());
                 assert_eq!(values[head][slot], [expected; 4]);
             }
         }

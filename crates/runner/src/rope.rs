@@ -78,7 +78,10 @@ mod tests {
             high_frequency_factor: 4.0,
             original_context: 8192,
         };
-        assert_eq!([1.0, 1e-5].map(|frequency| scaling.divisor(frequency)), [1.0, 8.0]);
+        assert_eq!(
+            [1.0, 1e-5].map(|f| scaling.divisor(f).to_bits()),
+            [1.0f32, 8.0].map(f32::to_bits)
+        );
         let turns_two_and_a_half = 2.5 * 2.0 * std::f32::consts::PI / 8192.0;
         assert!((scaling.divisor(turns_two_and_a_half) - 1.0 / (0.5 + 0.5 / 8.0)).abs() < 1e-5);
     }

@@ -11,11 +11,10 @@ use super::{print, print_json};
 use crate::arm::parse_arm;
 use crate::cli::{Format, GenerateArgs, LogitsArgs, NllArgs};
 use crate::fault::Fault;
-use crate::{models, run};
+use crate::models;
 
 /// `bench generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
-    run::set_threads(args.model.machine.threads)?;
     let (prefill, decode) = parse_arm(args.arm.as_deref())?;
     let context = Context { max_new_tokens: args.max_new_tokens };
     let (prefill, decode) = (prefill.policy()?, decode.policy(context)?);
@@ -68,7 +67,6 @@ fn decode_rate(outcome: &Outcome) -> Option<f64> {
 
 /// `bench nll`
 pub(crate) fn nll(args: &NllArgs) -> Result<()> {
-    run::set_threads(args.model.machine.threads)?;
     let (prefill, decode) = parse_arm(args.arm.as_deref())?;
     let model = models::load(&args.model)?;
     let tokens = model.tokenizer().encode(&read_text(&args.text_file)?)?;
@@ -139,7 +137,6 @@ fn decode_under(
 
 /// `bench logits`
 pub(crate) fn logits(args: &LogitsArgs) -> Result<()> {
-    run::set_threads(args.model.machine.threads)?;
     let model = models::load(&args.model)?;
     let tokens = model.tokenizer().encode(&read_text(&args.text_file)?)?;
     let mut bytes = Vec::new();
