@@ -6,6 +6,7 @@ mod command;
 mod data;
 mod experiment;
 mod fault;
+mod forecast;
 mod hub;
 mod journal;
 mod models;

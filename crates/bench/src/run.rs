@@ -1,7 +1,9 @@
 //! Running a grid: prompts are read once, arms forked, lanes stepped, cells journalled.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -111,7 +113,7 @@ fn run_model(
     let observations: Vec<Observation> =
         experiment.arms.iter().filter_map(|arm| arm.prefill.policy().ok()?.observation()).collect();
 
-    let mut engine = Engine::new(&model, experiment.run.lanes);
+    let mut engine = Engine::new(&model, plan.memory(experiment)?.lanes(experiment.run.lanes)?);
     let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
     let mut current: Option<(usize, Prefilled)> = None;
     let mut pending = pending.into_iter().peekable();
@@ -122,7 +124,7 @@ fn run_model(
             let prefilled = match current.take() {
                 Some((of, prefilled)) if of == sample => prefilled,
                 _ => {
-                    progress.say(&format!("reading prompt {sample}"));
+                    progress.reading(sample);
                     model.prefill(tokens(cell.prompt)?, &observations)?
                 }
             };
@@ -138,6 +140,7 @@ fn run_model(
             running.insert(id, (cell, millis(prefilled.elapsed())));
             current = Some((sample, prefilled));
         }
+        progress.step(engine.lanes());
         for (id, outcome) in engine.step()? {
             let (cell, ttft_ms) =
                 running.remove(&id).context("a lane ended that was never started")?;
@@ -145,7 +148,6 @@ fn run_model(
             journal.append(&record)?;
             progress.done(&record);
         }
-        progress.lanes(engine.lanes());
     }
     Ok(())
 }
@@ -232,6 +234,8 @@ fn millis(duration: std::time::Duration) -> f64 {
 struct Progress {
     bar: ProgressBar,
     lines: bool,
+    started: Instant,
+    tokens: Cell<usize>,
 }
 
 impl Progress {
@@ -244,15 +248,16 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        Self { bar, lines }
+        Self { bar, lines, started: Instant::now(), tokens: Cell::new(0) }
     }
 
     #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]
-    fn say(&self, message: &str) {
-        self.bar.set_message(message.to_owned());
+    fn reading(&self, prompt: usize) {
+        let message = format!("reading prompt {prompt}");
         if self.lines {
             eprintln!("{message}");
         }
+        self.bar.set_message(message);
     }
 
     fn skip(&self) {
@@ -260,9 +265,11 @@ impl Progress {
         self.bar.reset_eta();
     }
 
-    fn lanes(&self, lanes: usize) {
-        self.bar.set_message(format!("{lanes} lanes"));
-        self.bar.tick();
+    /// A step has advanced so many lanes.
+    fn step(&self, lanes: usize) {
+        self.tokens.set(self.tokens.get() + lanes);
+        let rate = self.tokens.get() as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        self.bar.set_message(format!("{lanes} lanes, {rate:.0} tokens/s in all"));
     }
 
     #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]
@@ -271,14 +278,14 @@ impl Progress {
         if self.lines {
             let rate = 1e3 * record.tokens.len() as f64 / record.decode_ms.max(1e-3);
             eprintln!(
-                "{}/{} prompt {} {}: {} tokens ({}), {rate:.1} tokens/s beside {:.1} others",
+                "{}/{} prompt {} {}: {} tokens ({}), {rate:.1} tokens/s in one of {:.1} lanes",
                 self.bar.position(),
                 self.bar.length().unwrap_or(0),
                 record.sample,
                 record.arm,
                 record.tokens.len(),
                 record.stop,
-                record.lanes - 1.0,
+                record.lanes,
             );
         }
     }

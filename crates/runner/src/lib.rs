@@ -18,6 +18,8 @@ mod model;
 mod observe;
 mod prefill;
 mod rope;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tokenizer;
 
 pub use cache::Entries;

@@ -40,7 +40,7 @@ impl Folder {
 
     fn tiny(&self, tiny: &Tiny) -> PathBuf {
         let path = self.0.path().join("hostile.gguf");
-        tiny.write(&path);
+        tiny.write(&path).unwrap();
         path
     }
 }

@@ -5,7 +5,7 @@ mod support;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use runner::{Engine, Job, Limits, Model, Outcome, Weights};
-use support::{Tiny, bits, every_arm, in_a_process, job, prefill, prompt, tiny, together};
+use support::{Tiny, bits, every_arm, in_a_process, job, load, prefill, prompt, tiny, together};
 
 const OUTPUT: usize = 32;
 
@@ -26,10 +26,10 @@ fn eight_jobs() -> Vec<Job> {
 
 fn shapes() -> Vec<(&'static str, Model)> {
     vec![
-        ("4 query heads on 1 KV head", Tiny::new(1).load(Weights::F32)),
-        ("4 query heads on 2 KV heads", Tiny::new(2).load(Weights::F32)),
-        ("a KV head for each query head", Tiny::new(4).load(Weights::F32)),
-        ("wider", Tiny::of_width(128, 2).load(Weights::F32)),
+        ("4 query heads on 1 KV head", load(&Tiny::new(1), Weights::F32)),
+        ("4 query heads on 2 KV heads", load(&Tiny::new(2), Weights::F32)),
+        ("a KV head for each query head", load(&Tiny::new(4), Weights::F32)),
+        ("wider", load(&Tiny::of_width(128, 2), Weights::F32)),
     ]
 }
 
@@ -73,7 +73,7 @@ fn a_lane_computes_the_same_bits_alone_and_in_company() {
 /// Few steps: threads that wait for each other between small 8-bit products are slow on a busy machine.
 #[test]
 fn so_does_a_lane_with_8_bit_weights() {
-    let model = Tiny::new(2).load(Weights::Q8_0);
+    let model = load(&Tiny::new(2), Weights::Q8_0);
     let jobs: Vec<Job> = eight_jobs()
         .into_iter()
         .take(3)
@@ -90,7 +90,7 @@ fn so_does_a_lane_with_8_bit_weights() {
 /// A product over so many rows would take another path, were they not split.
 #[test]
 fn so_does_a_lane_in_a_crowd_over_a_long_prompt() {
-    let model = Tiny::new(1).load(Weights::F32);
+    let model = load(&Tiny::new(1), Weights::F32);
     let one = Job {
         forced: Some(prompt(20, 4)),
         limits: Limits::exactly(4),
@@ -163,7 +163,7 @@ fn the_number_of_threads_changes_no_bit() {
 fn print_a_hash_of_every_bit() {
     let jobs = eight_jobs();
     for weights in [Weights::F32, Weights::Q8_0] {
-        let model = Tiny::of_width(256, 2).load(weights); // wide enough for its products to be split among threads
+        let model = load(&Tiny::of_width(256, 2), weights); // wide enough for its products to be split among threads
         let prefilled = prefill(&model, &prompt(15, 300), &jobs);
         let mut hasher = DefaultHasher::new();
         for logit in prefilled.logits() {

@@ -11,7 +11,7 @@ use std::fs::File;
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
 use runner::{Engine, Job, Model, Weights};
-use support::{Tiny, job, prefill, prompt};
+use support::{Tiny, job, load, prefill, prompt};
 use zoo::methods::*;
 use zoo::{Arm, Decode, Prefill};
 
@@ -80,7 +80,7 @@ impl Naive {
     fn load(file: &Tiny) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
-        file.write(&path);
+        file.write(&path).unwrap();
         let mut reader = File::open(&path).unwrap();
         let content = Content::read(&mut reader).unwrap();
         let mut matrix = |name: &str| -> Matrix {
@@ -231,7 +231,7 @@ fn difference(
 #[test]
 fn every_method_equals_its_rule_as_a_mask() {
     let file = Tiny::new(KV_HEADS);
-    let model = file.load(Weights::F32);
+    let model = load(&file, Weights::F32);
     let check = |prefill: Prefill, of_prompt: Rule<'_>, decode: Decode, of_output: Rule<'_>| {
         let arm = Arm { label: format!("{prefill:?} + {decode:?}"), prefill, decode };
         assert!(difference(&model, &file, &arm, of_prompt, of_output) < 1e-4, "{}", arm.label);

@@ -61,7 +61,7 @@ fn a_tiny_model_computes_what_candles_own_llama_computes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     for kv_heads in [1, 2, 4] {
-        Tiny::new(kv_heads).write(&path);
+        Tiny::new(kv_heads).write(&path).unwrap();
         for tokens in [1, 17, 300] {
             let (worst, same) = compare(&path, &prompt(41, tokens));
             println!("{kv_heads} KV heads, prompt of {tokens}: relative error {worst:.1e}");

@@ -6,7 +6,7 @@ use zoo::Decode;
 use super::alarm::FEW_PROMPTS;
 use super::study::{ArmSamples, Rule, Setting};
 use super::table::{Table, difference, percent, with_interval};
-use crate::row::{Row, budget, method_text, verdict};
+use crate::row::{Row, budget, verdict};
 
 /// Below this score, in percent, a model cannot do the task.
 const HOPELESS: f64 = 5.0;
@@ -77,7 +77,8 @@ fn against_reference(rows: &[Row], rule: Rule) -> Option<String> {
         .then(|| format!("Against the full cache, {} score in points: {parts}.", rule.name()))
 }
 
-/// Pairs of a SCOPE strategy and another decode method that continue the same prefill, and pairs of two strategies.
+/// Pairs of a SCOPE strategy and another decode method, or of two strategies, that continue the same prefill with the same decode
+/// budget.
 fn pairs<'s>(setting: &'s Setting<'s>) -> Vec<(&'s ArmSamples<'s>, &'s ArmSamples<'s>)> {
     let mut pairs = Vec::new();
     for (place, left) in setting.arms.iter().enumerate().filter(|(_, arm)| is_scope(arm)) {
@@ -85,7 +86,9 @@ fn pairs<'s>(setting: &'s Setting<'s>) -> Vec<(&'s ArmSamples<'s>, &'s ArmSample
         let others = others.filter(|(other, right)| {
             let twice = is_scope(right) && *other <= place;
             let full = matches!(right.methods().1, Decode::None(_));
-            !twice && !full && right.methods().0 == left.methods().0
+            let alike = right.methods().0 == left.methods().0
+                && budget(right.methods().1) == budget(left.methods().1);
+            !twice && !full && alike
         });
         pairs.extend(others.map(|(_, right)| (left, right)));
     }
@@ -114,43 +117,18 @@ pub(crate) fn comparisons(setting: &Setting) -> Option<Table> {
             Some((delta, verdict(&paired)))
         };
         let (official, aligned) = (cells(Rule::Official)?, cells(Rule::Aligned)?);
-        let decode = |arm: &ArmSamples| method_text(arm.methods().1);
-        let names = [left.arm.clone(), right.arm.clone()];
-        let [first, second] = names;
-        Some([
-            first,
-            decode(left),
-            second,
-            decode(right),
-            official.0,
-            official.1,
-            aligned.0,
-            aligned.1,
-        ])
+        let (left, right) = (left.arm.clone(), right.arm.clone());
+        Some([left, right, official.0, official.1, aligned.0, aligned.1])
     });
     let lines: Vec<_> = lines.collect();
-    let head = [
-        "arm",
-        "its decode",
-        "against",
-        "its decode",
-        "official, points",
-        "verdict",
-        "aligned, points",
-        "verdict",
-    ];
+    let head = ["arm", "against", "official, points", "verdict", "aligned, points", "verdict"];
     (!lines.is_empty()).then(|| Table::new(head, lines))
 }
 
 /// Whether choosing entries by attention beat choosing as many at random or by age.
 fn null_baselines(setting: &Setting) -> Option<String> {
-    let alike = |left: &ArmSamples, right: &ArmSamples| {
-        is_null(right)
-            && budget(left.methods().1) == budget(right.methods().1)
-            && left.shared(right).len() > 1
-    };
     let mut pairs = pairs(setting);
-    pairs.retain(|(left, right)| alike(left, right));
+    pairs.retain(|(left, right)| is_null(right) && left.shared(right).len() > 1);
     let found: Vec<_> = pairs.iter().filter_map(|(left, right)| significant(left, right)).collect();
     let mut nulls: Vec<_> = pairs.iter().map(|(_, right)| format!("`{}`", right.arm)).collect();
     nulls.sort();

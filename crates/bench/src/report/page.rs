@@ -90,7 +90,7 @@ fn section_blocks<'a>(section: &'a Section) -> Vec<Block<'a>> {
     blocks.extend(plots.by_ref().take(2));
     if let Some(table) = comparisons(section.setting) {
         blocks.extend([
-            heading("SCOPE's strategies against each other and against the rest"),
+            heading("SCOPE's strategies at equal budgets, against each other and against the rest"),
             Block::Table(table),
         ]);
     }
@@ -101,7 +101,7 @@ fn section_blocks<'a>(section: &'a Section) -> Vec<Block<'a>> {
     blocks.extend([
         heading("Speed, measured in lockstep lanes"),
         Block::Text(
-            "All lanes of a step wait for each other, so a step's time belongs to all arms in it. These figures say what the run cost, not how fast an arm would be alone; `bench speed` measures that.".to_owned(),
+            "All lanes of a step wait for each other, so a step's time belongs to all arms in it. These figures say what the run cost, not how fast an arm would be alone.".to_owned(),
         ),
         Block::Table(table::speed(&section.timings)),
     ]);

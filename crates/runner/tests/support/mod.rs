@@ -1,15 +1,15 @@
 //! What several tests need: the real model where it has been fetched, a tiny random one anywhere.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use candle_core::quantized::gguf_file::{Value, write};
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
+use candle_core::quantized::gguf_file::Value;
+pub(crate) use runner::testing::{Tiny, prompt};
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, Weights};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,147 +45,20 @@ pub(crate) fn smollm2() -> Option<&'static Model> {
 /// The tiny model, loaded once per test binary.
 pub(crate) fn tiny() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
-    MODEL.get_or_init(|| Tiny::new(2).load(Weights::F32))
+    MODEL.get_or_init(|| load(&Tiny::new(2), Weights::F32))
 }
 
-/// A tiny random Llama as a GGUF file: 3 layers, 4 query heads, a vocabulary of 96 single characters.
-pub(crate) struct Tiny {
-    metadata: Vec<(&'static str, Value)>,
-    tensors: Vec<(String, Vec<usize>)>,
-}
-
-impl Tiny {
-    /// Tokens in its vocabulary.
-    pub(crate) const VOCABULARY: u32 = 96;
-
-    /// With so many KV heads, which must divide 4.
-    pub(crate) fn new(kv_heads: usize) -> Self {
-        Self::of_width(32, kv_heads)
-    }
-
-    /// With another hidden width, a multiple of 8.
-    pub(crate) fn of_width(hidden: usize, kv_heads: usize) -> Self {
-        let (head_dim, intermediate) = (hidden / 4, hidden * 2);
-        let number = |count: usize| Value::U32(u32::try_from(count).unwrap());
-        let mut tensors = vec![
-            ("token_embd.weight".to_owned(), vec![96, hidden]),
-            ("output_norm.weight".to_owned(), vec![hidden]),
-        ];
-        for layer in 0..3 {
-            for (name, shape) in [
-                ("attn_norm", vec![hidden]),
-                ("attn_q", vec![hidden, hidden]),
-                ("attn_k", vec![kv_heads * head_dim, hidden]),
-                ("attn_v", vec![kv_heads * head_dim, hidden]),
-                ("attn_output", vec![hidden, hidden]),
-                ("ffn_norm", vec![hidden]),
-                ("ffn_gate", vec![intermediate, hidden]),
-                ("ffn_up", vec![intermediate, hidden]),
-                ("ffn_down", vec![hidden, intermediate]),
-            ] {
-                tensors.push((format!("blk.{layer}.{name}.weight"), shape));
-            }
-        }
-        let characters = (0x21u8..=0x7e).map(|byte| (byte as char).to_string());
-        let tokens = std::iter::once("<end>".to_owned()).chain(characters).chain(["Ġ".to_owned()]);
-        let types = (0..Self::VOCABULARY).map(|id| Value::I32(if id == 0 { 3 } else { 1 }));
-        let metadata = vec![
-            ("general.architecture", text("llama")),
-            ("llama.block_count", Value::U32(3)),
-            ("llama.embedding_length", number(hidden)),
-            ("llama.feed_forward_length", number(intermediate)),
-            ("llama.attention.head_count", Value::U32(4)),
-            ("llama.attention.head_count_kv", number(kv_heads)),
-            ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
-            ("llama.rope.dimension_count", number(head_dim)),
-            ("llama.rope.freq_base", Value::F32(10_000.0)),
-            ("llama.context_length", Value::U32(2048)),
-            ("tokenizer.ggml.model", text("gpt2")),
-            ("tokenizer.ggml.pre", text("smollm")),
-            ("tokenizer.ggml.tokens", Value::Array(tokens.map(Value::String).collect())),
-            ("tokenizer.ggml.token_type", Value::Array(types.collect())),
-            ("tokenizer.ggml.merges", Value::Array(vec![])),
-            ("tokenizer.ggml.eos_token_id", Value::U32(0)),
-        ];
-        Self { metadata, tensors }
-    }
-
-    /// With another value under a key, or one more.
-    pub(crate) fn with(mut self, key: &'static str, value: Value) -> Self {
-        self.metadata.retain(|(known, _)| *known != key);
-        self.metadata.push((key, value));
-        self
-    }
-
-    /// Without a key.
-    pub(crate) fn without(mut self, key: &str) -> Self {
-        self.metadata.retain(|(known, _)| *known != key);
-        self
-    }
-
-    /// With another shape for a tensor.
-    pub(crate) fn with_shape(mut self, name: &str, shape: &[usize]) -> Self {
-        let (_, known) = self.tensors.iter_mut().find(|(known, _)| known == name).unwrap();
-        *known = shape.to_vec();
-        self
-    }
-
-    /// Writes the file.
-    pub(crate) fn write(&self, path: &Path) {
-        let tensors: Vec<(&str, QTensor)> = self
-            .tensors
-            .iter()
-            .map(|(name, shape)| (name.as_str(), numbers(name, shape)))
-            .collect();
-        let tensors: Vec<(&str, &QTensor)> =
-            tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
-        let metadata: Vec<(&str, &Value)> =
-            self.metadata.iter().map(|(key, value)| (*key, value)).collect();
-        write(&mut std::fs::File::create(path).unwrap(), &metadata, &tensors).unwrap();
-    }
-
-    /// Writes the file and reads it back.
-    pub(crate) fn load(&self, weights: Weights) -> Model {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tiny.gguf");
-        self.write(&path);
-        Model::load("tiny", &path, weights, &Device::Cpu).unwrap()
-    }
+/// Writes a tiny model's file and reads it back.
+pub(crate) fn load(tiny: &Tiny, weights: Weights) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    tiny.write(&path).unwrap();
+    Model::load("tiny", &path, weights, &Device::Cpu).unwrap()
 }
 
 /// A string of GGUF metadata.
 pub(crate) fn text(text: &str) -> Value {
     Value::String(text.to_owned())
-}
-
-/// Numbers that depend on a tensor's name and shape alone: ones for a norm, else uniform, of a size that keeps attention sharp.
-fn numbers(name: &str, shape: &[usize]) -> QTensor {
-    let mut random = Random(
-        name.bytes().fold(1, |hash, byte| hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)),
-    );
-    let scale = 6.0 / (shape[shape.len() - 1].min(shape[0]) as f32).sqrt();
-    let draw = |_| if name.contains("norm") { 1.0 } else { scale * (random.next() - 0.5) };
-    let values: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
-    QTensor::quantize(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap(), GgmlDType::F32)
-        .unwrap()
-}
-
-/// A linear congruential generator (Knuth's MMIX constants).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// Uniform in [0, 1).
-    pub(crate) fn next(&mut self) -> f32 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1u64 << 24) as f32
-    }
-}
-
-/// A random prompt for the tiny model.
-pub(crate) fn prompt(seed: u64, tokens: usize) -> Vec<u32> {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1);
-    (0..tokens).map(|_| 1 + (random.next() * (Tiny::VOCABULARY - 1) as f32) as u32).collect()
 }
 
 /// A method with other sizes, wherever it has them: its budget, and what it keeps whatever the score.

@@ -1,0 +1,229 @@
+//! What a plan will cost, before a weight is read.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use runner::{Config, Weights};
+use zoo::Arm;
+
+use crate::experiment::Experiment;
+use crate::fault::Fault;
+use crate::plan::{Length, ModelPlan, Plan};
+
+/// Multiply-accumulates per second that an estimate of time assumes of one core.
+const MACS_PER_CORE: f64 = 1.5e10;
+/// Bytes of a number in the cache.
+const NUMBER: usize = 4;
+/// Share of the memory that is free now, in percent, that a run may take.
+const SHARE: usize = 80;
+
+/// Bytes that one model's part of a grid needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// All weights, as they are held.
+    weights: usize,
+    /// The whole cache of the longest prompt, kept while arms are forked from it.
+    prompt: usize,
+    /// The largest lane at its peak.
+    lane: usize,
+    /// What the machine has free, where that can be told.
+    free: Option<usize>,
+}
+
+impl Memory {
+    /// How many of the `wanted` lanes fit at a time.
+    ///
+    /// # Errors
+    /// If not even one does.
+    pub(crate) fn lanes(self, wanted: usize) -> Result<usize> {
+        let Some(free) = self.free else { return Ok(wanted) };
+        let left = (free / 100 * SHARE).saturating_sub(self.weights + self.prompt);
+        match left / self.lane.max(1) {
+            0 => {
+                let needed = gib(self.weights + self.prompt + self.lane);
+                let message = format!(
+                    "{needed:.1} GiB are needed for one lane, {:.1} GiB are free",
+                    gib(free)
+                );
+                Err(Fault::usage(message)
+                    .hint(
+                        "lower `max_new_tokens` or `task.questions`, or hold the weights as `q8_0`",
+                    )
+                    .into())
+            }
+            lanes => Ok(lanes.min(wanted)),
+        }
+    }
+}
+
+impl Plan {
+    /// The plan in words, for `--dry-run`.
+    pub(crate) fn describe(&self) -> Result<String> {
+        let mut text = format!("{}: {}\n", self.experiment.name, self.experiment.title);
+        if !self.experiment.profile.is_empty() {
+            let _ = writeln!(text, "profile {}", self.experiment.profile);
+        }
+        let _ = writeln!(text, "prompts from {}", self.origin);
+        for model in &self.models {
+            model.describe(&self.experiment, &mut text)?;
+        }
+        let _ = writeln!(text, "\n{} cells in all", self.cells());
+        Ok(text)
+    }
+}
+
+impl ModelPlan {
+    /// What it needs of the machine's memory.
+    pub(crate) fn memory(&self, experiment: &Experiment) -> Result<Memory> {
+        let shape = &self.choice.shape;
+        let longest = self.prompts.iter().map(|prompt| prompt.length.tokens()).max().unwrap_or(0);
+        let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
+        let mut most = 0;
+        for arm in &experiment.arms {
+            most = most.max(arm.peak_entries(longest, context)?);
+        }
+        let entry = shape.token_bytes(NUMBER);
+        let embedding = shape.vocabulary * shape.hidden;
+        Ok(Memory {
+            weights: match self.model.weights {
+                Weights::F32 => (parameters(shape) + embedding) * 4,
+                Weights::Q8_0 => parameters(shape) * 34 / 32 + embedding * 4,
+            },
+            prompt: longest * entry,
+            lane: most * entry,
+            free: free_memory(),
+        })
+    }
+
+    fn describe(&self, experiment: &Experiment, text: &mut String) -> Result<()> {
+        let lengths: Vec<usize> =
+            self.prompts.iter().map(|prompt| prompt.length.tokens()).collect();
+        let (least, most) =
+            (lengths.iter().min().unwrap_or(&0), lengths.iter().max().unwrap_or(&0));
+        let mean = lengths.iter().sum::<usize>() as f64 / lengths.len() as f64;
+        let counted = match self.prompts[0].length {
+            Length::Tokens(_) => "counted",
+            Length::Estimate(_) => "estimated from characters, since the tokenizer is not here",
+        };
+        let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
+        let entry = self.choice.shape.token_bytes(NUMBER);
+        let _ = writeln!(text, "\nmodel {} ({})", self.choice.name, self.model.weights);
+        let _ = writeln!(
+            text,
+            "  {} prompts of {least} / {mean:.0} / {most} tokens (min / mean / max; {counted})",
+            lengths.len()
+        );
+        let _ = writeln!(
+            text,
+            "  up to {} new tokens, {entry} bytes of cache per token",
+            context.max_new_tokens
+        );
+        if let Err(error) = self.choice.path() {
+            let _ = writeln!(text, "  cannot run here: {error}");
+        }
+        let _ = writeln!(text, "  {:<24} {:>12} {:>12}  binds", "arm", "peak entries", "peak MiB");
+        for arm in &experiment.arms {
+            let peak = arm.peak_entries(*most, context)?;
+            let mib = (peak * entry) as f64 / f64::from(1 << 20);
+            let _ = writeln!(
+                text,
+                "  {:<24} {peak:>12} {mib:>12.1}  {}",
+                arm.label,
+                binds(arm, &lengths, context)?
+            );
+        }
+        let memory = self.memory(experiment)?;
+        let _ = writeln!(text, "  memory: {}", describe_memory(memory, experiment.run.lanes));
+        let hours = self.estimate_seconds(experiment, mean) / 3600.0;
+        let _ = writeln!(text, "  about {} on this machine's {} cores", duration(hours), cores());
+        Ok(())
+    }
+
+    /// A rough count of work over an assumed rate: good to a factor of two or so.
+    fn estimate_seconds(&self, experiment: &Experiment, prompt: f64) -> f64 {
+        let shape = &self.choice.shape;
+        let output = experiment.generation.max_new_tokens as f64;
+        let arms = experiment.arms.len() as f64;
+        let attention = |entries: f64| {
+            2.0 * (shape.layers * shape.query_heads * shape.head_dim) as f64 * entries
+        };
+        let linear = parameters(shape) as f64;
+        let prefill = prompt * (linear + attention(prompt / 2.0));
+        let decode = arms * output * (linear + attention(prompt + output / 2.0));
+        self.prompts.len() as f64 * (prefill + decode) / (MACS_PER_CORE * cores() as f64)
+    }
+}
+
+/// For how many prompts an arm can drop anything.
+fn binds(arm: &Arm, lengths: &[usize], context: zoo::Context) -> Result<String> {
+    let (prefill, decode) = arm.policies(context)?;
+    let at_prefill = lengths.iter().filter(|&&tokens| prefill.pool(tokens) < tokens).count();
+    let steps = context.max_new_tokens.saturating_sub(1);
+    let at_decode = decode.schedule.peak(steps) < steps;
+    let all = lengths.len();
+    Ok(match (at_prefill, at_decode) {
+        (0, false) => "never: nothing is dropped".to_owned(),
+        (0, true) => "while decoding".to_owned(),
+        (some, false) => format!("at prefill for {some} of {all} prompts"),
+        (some, true) => format!("at prefill for {some} of {all} prompts, and while decoding"),
+    })
+}
+
+/// Weights that a token is multiplied with.
+fn parameters(shape: &Config) -> usize {
+    let attention = shape.hidden * shape.head_dim * 2 * (shape.query_heads + shape.kv_heads);
+    let mlp = 3 * shape.hidden * shape.intermediate;
+    shape.layers * (attention + mlp) + shape.vocabulary * shape.hidden
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn duration(hours: f64) -> String {
+    if hours >= 1.5 {
+        format!("{hours:.0} hours")
+    } else {
+        format!("{:.0} minutes", (hours * 60.0).ceil())
+    }
+}
+
+fn gib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+fn describe_memory(memory: Memory, wanted: usize) -> String {
+    let Memory { weights, prompt, lane, .. } = memory;
+    let parts = format!(
+        "weights {:.1} GiB, a prompt {:.2} GiB, a lane up to {:.2} GiB",
+        gib(weights),
+        gib(prompt),
+        gib(lane)
+    );
+    match memory.lanes(wanted) {
+        Ok(lanes) => format!("{parts}; {lanes} of {wanted} lanes fit at a time"),
+        Err(error) => format!("{parts}; does not fit: {error}"),
+    }
+}
+
+/// Bytes of memory that are free now, on Linux.
+fn free_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Memory;
+
+    #[test]
+    fn fewer_lanes_run_where_memory_is_short() {
+        let memory = Memory { weights: 400, prompt: 100, lane: 100, free: Some(1000) };
+        assert_eq!(memory.lanes(16).unwrap(), 3);
+        assert_eq!(memory.lanes(2).unwrap(), 2);
+        assert_eq!(Memory { free: None, ..memory }.lanes(16).unwrap(), 16);
+        let refused = Memory { free: Some(600), ..memory }.lanes(1).unwrap_err().to_string();
+        assert!(refused.contains("are needed for one lane"), "{refused}");
+    }
+}
