@@ -17,7 +17,7 @@ mod view;
 
 pub use arm::Arm;
 pub use error::Error;
-pub use method::{Context, Decode, METHODS, Method, Phase, Prefill};
+pub use method::{Context, Decode, Method, Phase, Prefill};
 pub use parts::{Observation, Pin, Pool, Reduce, Schedule, Score, Size, stream};
 pub use policy::{DecodePolicy, PrefillPolicy, Selector};
 pub use view::{Moment, View};

@@ -3,46 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::methods::{
-    Adaptive, Discontinuous, Full, H2oDecode, H2oPrefill, Never, Pooling, Random, Recency, Slide,
-    SnapKv, StreamingLlmDecode, StreamingLlmPrefill, source,
+    Adaptive, Discontinuous, Full, H2oDecode, H2oPrefill, Never, Random, Recency, Slide, SnapKv,
+    StreamingLlmDecode, StreamingLlmPrefill,
 };
 use crate::{DecodePolicy, Error, PrefillPolicy};
-
-/// A prefill method with its parameters: what survives of the prompt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum Prefill {
-    /// See [`Full`].
-    Full(Full),
-    /// See [`H2oPrefill`].
-    H2o(H2oPrefill),
-    /// See [`SnapKv`].
-    Snapkv(SnapKv),
-    /// See [`StreamingLlmPrefill`].
-    StreamingLlm(StreamingLlmPrefill),
-}
-
-/// A decode method with its parameters: what goes while tokens are generated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum Decode {
-    /// See [`Never`].
-    None(Never),
-    /// See [`Slide`].
-    Slide(Slide),
-    /// See [`Adaptive`].
-    Adaptive(Adaptive),
-    /// See [`Discontinuous`].
-    Discontinuous(Discontinuous),
-    /// See [`H2oDecode`].
-    H2o(H2oDecode),
-    /// See [`StreamingLlmDecode`].
-    StreamingLlm(StreamingLlmDecode),
-    /// See [`Random`].
-    Random(Random),
-    /// See [`Recency`].
-    Recency(Recency),
-}
 
 /// What a run fixes beside a method's own parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,96 +15,36 @@ pub struct Context {
     pub max_new_tokens: usize,
 }
 
-impl Prefill {
+/// What a prefill method's file provides.
+pub(crate) trait PrefillMethod {
+    /// The method at the settings of SCOPE's 4K suite.
+    fn example() -> Self
+    where
+        Self: Sized;
+
     /// Refuses parameters that cannot work.
-    ///
-    /// # Errors
-    /// [`Error`], naming the method and the key.
-    pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Full(_) => Ok(()),
-            Self::H2o(method) => method.check(),
-            Self::Snapkv(method) => method.check(),
-            Self::StreamingLlm(method) => method.check(),
-        }
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
     }
 
-    /// The method as a composition of parts.
-    ///
-    /// # Errors
-    /// As [`Prefill::check`].
-    pub fn policy(&self) -> Result<PrefillPolicy, Error> {
-        self.check()?;
-        Ok(match self {
-            Self::Full(_) => Full::policy(),
-            Self::H2o(method) => method.policy(),
-            Self::Snapkv(method) => method.policy(),
-            Self::StreamingLlm(method) => method.policy(),
-        })
-    }
-
-    /// Every prefill method at the settings of SCOPE's 4K suite.
-    pub fn examples() -> Vec<Self> {
-        let budget = 2048;
-        vec![
-            Self::Full(Full {}),
-            Self::H2o(H2oPrefill { budget, window: 8 }),
-            Self::Snapkv(SnapKv { budget, window: 8, pool: 7, pooling: Pooling::Max }),
-            Self::StreamingLlm(StreamingLlmPrefill { budget, sinks: None, recent: Some(1024) }),
-        ]
-    }
+    /// The method as a composition of parts; its parameters have been checked.
+    fn policy(&self) -> PrefillPolicy;
 }
 
-impl Decode {
+/// What a decode method's file provides.
+pub(crate) trait DecodeMethod {
+    /// The method at the settings of SCOPE's 4K suite.
+    fn example() -> Self
+    where
+        Self: Sized;
+
     /// Refuses parameters that cannot work.
-    ///
-    /// # Errors
-    /// [`Error`], naming the method and the key.
-    pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::None(_) => Ok(()),
-            Self::Slide(method) => method.check(),
-            Self::Adaptive(method) => method.check(),
-            Self::Discontinuous(method) => method.check(),
-            Self::H2o(method) => method.check(),
-            Self::StreamingLlm(method) => method.check(),
-            Self::Random(method) => method.check(),
-            Self::Recency(method) => method.check(),
-        }
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
     }
 
-    /// The method as a composition of parts.
-    ///
-    /// # Errors
-    /// As [`Decode::check`].
-    pub fn policy(&self, context: Context) -> Result<DecodePolicy, Error> {
-        self.check()?;
-        Ok(match self {
-            Self::None(_) => Never::policy(),
-            Self::Slide(method) => method.policy(),
-            Self::Adaptive(method) => method.policy(context),
-            Self::Discontinuous(method) => method.policy(context),
-            Self::H2o(method) => method.policy(),
-            Self::StreamingLlm(method) => method.policy(),
-            Self::Random(method) => method.policy(),
-            Self::Recency(method) => method.policy(),
-        })
-    }
-
-    /// Every decode method at the settings of SCOPE's 4K suite.
-    pub fn examples() -> Vec<Self> {
-        let (budget, recent) = (512, 256);
-        vec![
-            Self::None(Never {}),
-            Self::Slide(Slide { budget, recent }),
-            Self::Adaptive(Adaptive { budget, recent }),
-            Self::Discontinuous(Discontinuous { budget, recent }),
-            Self::H2o(H2oDecode { budget, recent }),
-            Self::StreamingLlm(StreamingLlmDecode { budget, sinks: None, recent: Some(recent) }),
-            Self::Random(Random { budget, recent }),
-            Self::Recency(Recency { budget }),
-        ]
-    }
+    /// The method as a composition of parts; its parameters have been checked.
+    fn policy(&self, context: Context) -> DecodePolicy;
 }
 
 /// The half of a run that a method acts in.
@@ -162,23 +66,111 @@ pub struct Method {
     source: &'static str,
 }
 
-/// All methods, in the order in which they are shown.
-pub const METHODS: &[Method] = &[
-    Method { name: "full", phase: Phase::Prefill, source: source::FULL },
-    Method { name: "h2o", phase: Phase::Prefill, source: source::H2O },
-    Method { name: "snapkv", phase: Phase::Prefill, source: source::SNAPKV },
-    Method { name: "streaming-llm", phase: Phase::Prefill, source: source::STREAMING_LLM },
-    Method { name: "none", phase: Phase::Decode, source: source::FULL },
-    Method { name: "slide", phase: Phase::Decode, source: source::SLIDE },
-    Method { name: "adaptive", phase: Phase::Decode, source: source::ADAPTIVE },
-    Method { name: "discontinuous", phase: Phase::Decode, source: source::DISCONTINUOUS },
-    Method { name: "h2o", phase: Phase::Decode, source: source::H2O },
-    Method { name: "streaming-llm", phase: Phase::Decode, source: source::STREAMING_LLM },
-    Method { name: "random", phase: Phase::Decode, source: source::RANDOM },
-    Method { name: "recency", phase: Phase::Decode, source: source::RECENCY },
-];
+/// Declares one phase's methods: name in TOML, variant, parameters, file.
+macro_rules! methods {
+    (
+        $(#[$doc:meta])*
+        $phase:ident as $list:ident: $method:ident;
+        $($name:literal $variant:ident($parameters:ident) $file:literal)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        pub enum $phase {
+            $(
+                #[doc = concat!("See [`", stringify!($parameters), "`].")]
+                #[serde(rename = $name)]
+                $variant($parameters),
+            )*
+        }
+
+        impl $phase {
+            /// Every method of the phase at the settings of SCOPE's 4K suite.
+            pub fn examples() -> Vec<Self> {
+                vec![$(Self::$variant($parameters::example())),*]
+            }
+
+            fn method(&self) -> &dyn $method {
+                match self {
+                    $(Self::$variant(method) => method,)*
+                }
+            }
+        }
+
+        const $list: &[Method] = &[$(Method {
+            name: $name,
+            phase: Phase::$phase,
+            source: include_str!(concat!("methods/", $file)),
+        }),*];
+    };
+}
+
+methods! {
+    /// A prefill method with its parameters: what survives of the prompt.
+    Prefill as PREFILL: PrefillMethod;
+    "full" Full(Full) "full.rs"
+    "h2o" H2o(H2oPrefill) "h2o.rs"
+    "snapkv" Snapkv(SnapKv) "snapkv.rs"
+    "streaming-llm" StreamingLlm(StreamingLlmPrefill) "streaming_llm.rs"
+}
+
+methods! {
+    /// A decode method with its parameters: what goes while tokens are generated.
+    Decode as DECODE: DecodeMethod;
+    "none" None(Never) "full.rs"
+    "slide" Slide(Slide) "slide.rs"
+    "adaptive" Adaptive(Adaptive) "adaptive.rs"
+    "discontinuous" Discontinuous(Discontinuous) "discontinuous.rs"
+    "h2o" H2o(H2oDecode) "h2o.rs"
+    "streaming-llm" StreamingLlm(StreamingLlmDecode) "streaming_llm.rs"
+    "random" Random(Random) "random.rs"
+    "recency" Recency(Recency) "recency.rs"
+}
+
+impl Prefill {
+    /// Refuses parameters that cannot work.
+    ///
+    /// # Errors
+    /// [`Error`], naming the method and the key.
+    pub fn check(&self) -> Result<(), Error> {
+        self.method().check()
+    }
+
+    /// The method as a composition of parts.
+    ///
+    /// # Errors
+    /// As [`Prefill::check`].
+    pub fn policy(&self) -> Result<PrefillPolicy, Error> {
+        self.check()?;
+        Ok(self.method().policy())
+    }
+}
+
+impl Decode {
+    /// Refuses parameters that cannot work.
+    ///
+    /// # Errors
+    /// [`Error`], naming the method and the key.
+    pub fn check(&self) -> Result<(), Error> {
+        self.method().check()
+    }
+
+    /// The method as a composition of parts.
+    ///
+    /// # Errors
+    /// As [`Decode::check`].
+    pub fn policy(&self, context: Context) -> Result<DecodePolicy, Error> {
+        self.check()?;
+        Ok(self.method().policy(context))
+    }
+}
 
 impl Method {
+    /// All methods, in the order in which they are shown.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        PREFILL.iter().chain(DECODE)
+    }
+
     /// The method's page: the module comment of its file, as Markdown.
     pub fn page(&self) -> String {
         let line = |line: &str| {

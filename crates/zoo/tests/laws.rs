@@ -5,7 +5,7 @@ use zoo::methods::{
     StreamingLlmDecode,
 };
 use zoo::methods::{Pooling, StreamingLlmPrefill};
-use zoo::{Context, Decode, DecodePolicy, METHODS, Moment, Phase, Pin, Prefill, View};
+use zoo::{Context, Decode, DecodePolicy, Method, Moment, Phase, Pin, Prefill, View};
 
 /// Every decode method at one budget.
 fn decodes(budget: usize, recent: usize) -> Vec<Decode> {
@@ -147,15 +147,14 @@ fn every_method_is_listed_and_has_a_page() {
         .map(|m| tag(serde_json::to_value(m).unwrap()))
         .collect::<Vec<_>>();
     let listed = |phase| {
-        METHODS
-            .iter()
+        Method::all()
             .filter(move |m| m.phase == phase)
             .map(|m| m.name.to_owned())
             .collect::<Vec<_>>()
     };
     assert_eq!(prefill, listed(Phase::Prefill));
     assert_eq!(decode, listed(Phase::Decode));
-    for method in METHODS {
+    for method in Method::all() {
         assert!(
             method.summary().ends_with('.') && method.page().lines().count() > 2,
             "{}",

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use zoo::{Context, Decode, METHODS, Phase, Prefill};
+use zoo::{Context, Decode, Method, Phase, Prefill};
 
 use super::print;
 use crate::fault::Fault;
@@ -13,7 +13,7 @@ use crate::models;
 /// `bench methods [NAME]`
 pub(crate) fn methods(name: Option<&str>) -> Result<()> {
     let shown: Vec<_> =
-        METHODS.iter().filter(|method| name.is_none_or(|name| method.name == name)).collect();
+        Method::all().filter(|method| name.is_none_or(|name| method.name == name)).collect();
     let Some(name) = name else {
         let lines = shown.iter().map(|method| {
             format!("{:<8} {:<14} {}\n", phase(method.phase), method.name, method.summary())
@@ -21,7 +21,7 @@ pub(crate) fn methods(name: Option<&str>) -> Result<()> {
         return print(&lines.collect::<String>());
     };
     let Some(first) = shown.first() else {
-        let known: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
+        let known: Vec<&str> = Method::all().map(|method| method.name).collect();
         let near = known
             .iter()
             .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::slide::check_recent;
+use crate::method::DecodeMethod;
 use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
 /// A window over the output that grows with it.
@@ -24,12 +25,16 @@ pub struct Adaptive {
     pub recent: usize,
 }
 
-impl Adaptive {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for Adaptive {
+    fn example() -> Self {
+        Self { budget: 512, recent: 256 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check_recent("adaptive", self.recent, self.budget)
     }
 
-    pub(crate) fn policy(&self, context: Context) -> DecodePolicy {
+    fn policy(&self, context: Context) -> DecodePolicy {
         DecodePolicy {
             schedule: Schedule::EveryStep(Size::Growing {
                 recent: self.recent,

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::slide::check_recent;
+use crate::method::DecodeMethod;
 use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
 /// A growing window over the output, cut to size now and then.
@@ -24,12 +25,16 @@ pub struct Discontinuous {
     pub recent: usize,
 }
 
-impl Discontinuous {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for Discontinuous {
+    fn example() -> Self {
+        Self { budget: 512, recent: 256 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check_recent("discontinuous", self.recent, self.budget)
     }
 
-    pub(crate) fn policy(&self, context: Context) -> DecodePolicy {
+    fn policy(&self, context: Context) -> DecodePolicy {
         let heavy = self.budget - self.recent;
         let tokens = context.max_new_tokens;
         let interval = (tokens.saturating_sub(self.recent) / heavy).max(1);

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodePolicy, PrefillPolicy};
+use crate::method::{DecodeMethod, PrefillMethod};
+use crate::{Context, DecodePolicy, PrefillPolicy};
 
 /// The whole prompt stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,14 +18,22 @@ pub struct Full {}
 #[serde(deny_unknown_fields)]
 pub struct Never {}
 
-impl Full {
-    pub(crate) fn policy() -> PrefillPolicy {
+impl PrefillMethod for Full {
+    fn example() -> Self {
+        Self {}
+    }
+
+    fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::All
     }
 }
 
-impl Never {
-    pub(crate) fn policy() -> DecodePolicy {
+impl DecodeMethod for Never {
+    fn example() -> Self {
+        Self {}
+    }
+
+    fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy::never()
     }
 }

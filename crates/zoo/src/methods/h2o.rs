@@ -20,7 +20,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::slide::check_recent;
-use crate::{DecodePolicy, Error, Pin, PrefillPolicy, Schedule, Score, Selector, Size};
+use crate::method::{DecodeMethod, PrefillMethod};
+use crate::{Context, DecodePolicy, Error, Pin, PrefillPolicy, Schedule, Score, Selector, Size};
 
 /// Attention from all prompt queries decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +48,12 @@ fn default_window() -> usize {
     8
 }
 
-impl H2oPrefill {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl PrefillMethod for H2oPrefill {
+    fn example() -> Self {
+        Self { budget: 2048, window: 8 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         if self.window >= self.budget {
             return Err(Error::NoRoom {
                 method: "h2o",
@@ -60,7 +65,7 @@ impl H2oPrefill {
         Ok(())
     }
 
-    pub(crate) fn policy(&self) -> PrefillPolicy {
+    fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::Budget {
             budget: self.budget,
             selector: Selector::new([Pin::Recent(self.window)], Score::AllQueries),
@@ -68,12 +73,16 @@ impl H2oPrefill {
     }
 }
 
-impl H2oDecode {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for H2oDecode {
+    fn example() -> Self {
+        Self { budget: 512, recent: 256 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check_recent("h2o", self.recent, self.budget)
     }
 
-    pub(crate) fn policy(&self) -> DecodePolicy {
+    fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy {
             schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
             selector: Selector::new([Pin::Recent(self.recent)], Score::ThisQuery),

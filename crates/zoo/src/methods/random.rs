@@ -10,7 +10,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::slide::check_recent;
-use crate::{DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
+use crate::method::DecodeMethod;
+use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
 /// Chance decides what stays of the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +23,16 @@ pub struct Random {
     pub recent: usize,
 }
 
-impl Random {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for Random {
+    fn example() -> Self {
+        Self { budget: 512, recent: 256 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check_recent("random", self.recent, self.budget)
     }
 
-    pub(crate) fn policy(&self) -> DecodePolicy {
+    fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy {
             schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
             selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::Random),

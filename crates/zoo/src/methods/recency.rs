@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
+use crate::method::DecodeMethod;
+use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
 /// Age decides what stays of the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,12 @@ pub struct Recency {
     pub budget: usize,
 }
 
-impl Recency {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for Recency {
+    fn example() -> Self {
+        Self { budget: 512 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         if self.budget == 0 {
             return Err(Error::Value {
                 method: "recency",
@@ -28,7 +33,7 @@ impl Recency {
         Ok(())
     }
 
-    pub(crate) fn policy(&self) -> DecodePolicy {
+    fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy {
             schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
             selector: Selector::new([Pin::Prompt], Score::Newest),

@@ -14,7 +14,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
+use crate::method::DecodeMethod;
+use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
 /// A window of fixed size over the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +27,16 @@ pub struct Slide {
     pub recent: usize,
 }
 
-impl Slide {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for Slide {
+    fn example() -> Self {
+        Self { budget: 512, recent: 256 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check_recent("slide", self.recent, self.budget)
     }
 
-    pub(crate) fn policy(&self) -> DecodePolicy {
+    fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy {
             schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
             selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),

@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::method::PrefillMethod;
 use crate::{Error, Pin, Pool, PrefillPolicy, Reduce, Score, Selector};
 
 /// Attention from the last queries of the prompt decides.
@@ -47,8 +48,12 @@ fn default_pool() -> usize {
     7
 }
 
-impl SnapKv {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl PrefillMethod for SnapKv {
+    fn example() -> Self {
+        Self { budget: 2048, window: 8, pool: 7, pooling: Pooling::Max }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         let value = |key, value, rule| Err(Error::Value { method: "snapkv", key, value, rule });
         if self.window == 0 {
             return value("window", 0, "must be at least 1");
@@ -67,7 +72,7 @@ impl SnapKv {
         Ok(())
     }
 
-    pub(crate) fn policy(&self) -> PrefillPolicy {
+    fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::Budget {
             budget: self.budget,
             selector: Selector {

@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodePolicy, Error, Pin, PrefillPolicy, Schedule, Score, Selector, Size};
+use crate::method::{DecodeMethod, PrefillMethod};
+use crate::{Context, DecodePolicy, Error, Pin, PrefillPolicy, Schedule, Score, Selector, Size};
 
 /// First and last tokens of the prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,22 +45,30 @@ pub struct StreamingLlmDecode {
 /// Sinks that Xiao et al. found to suffice.
 const SINKS: usize = 4;
 
-impl StreamingLlmPrefill {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl PrefillMethod for StreamingLlmPrefill {
+    fn example() -> Self {
+        Self { budget: 2048, sinks: None, recent: Some(1024) }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check(self.budget, self.sinks, self.recent)
     }
 
-    pub(crate) fn policy(&self) -> PrefillPolicy {
+    fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::Budget { budget: self.budget, selector: selector(self.sinks, self.recent) }
     }
 }
 
-impl StreamingLlmDecode {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+impl DecodeMethod for StreamingLlmDecode {
+    fn example() -> Self {
+        Self { budget: 512, sinks: None, recent: Some(256) }
+    }
+
+    fn check(&self) -> Result<(), Error> {
         check(self.budget, self.sinks, self.recent)
     }
 
-    pub(crate) fn policy(&self) -> DecodePolicy {
+    fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy {
             schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
             selector: selector(self.sinks, self.recent),
