@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use evaluator::Dataset;
 use runner::Weights;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 use zoo::{Arm, Decode, Prefill};
 
 use crate::fault::Fault;
+use crate::problem::{Problem, typed};
 use crate::sweep;
 
 /// What the file asks for, with nothing left open.
@@ -303,79 +302,6 @@ fn expand_arm(arm: &Value, budget: &Budget) -> Result<Vec<Arm>, Problem> {
 /// Methods as tables, which show the parameters that each takes.
 fn parameters<T: Serialize>(methods: Vec<T>) -> Vec<Table> {
     methods.into_iter().filter_map(|method| Table::try_from(method).ok()).collect()
-}
-
-/// What is wrong with a file, and the key that shows where.
-#[derive(Debug, PartialEq)]
-struct Problem {
-    message: String,
-    key: Option<String>,
-}
-
-impl Problem {
-    fn plain(message: impl Into<String>) -> Self {
-        Self { message: message.into(), key: None }
-    }
-
-    /// The message with the file and, where the key is found in it, the line and column.
-    fn at(&self, path: &Path, text: &str) -> String {
-        let place = self.key.as_ref().and_then(|key| locate(text, key));
-        match place {
-            Some((line, column)) => {
-                format!("`{}` line {line}, column {column}: {}", path.display(), self.message)
-            }
-            None => format!("`{}`: {}", path.display(), self.message),
-        }
-    }
-}
-
-/// Deserialises, and names the nearest known key or method to an unknown one.
-fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
-    value.try_into().map_err(|error: toml::de::Error| {
-        let mut message = error.message().to_owned();
-        let quoted: Vec<&str> = error.message().split('`').skip(1).step_by(2).collect();
-        let unknown = message.starts_with("unknown ");
-        let Some((&key, known)) = quoted.split_first().filter(|_| unknown) else {
-            return Problem::plain(message);
-        };
-        let near = known
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
-        if let Some(near) = near.filter(|near| strsim::jaro_winkler(key, near) > 0.7) {
-            let _ = write!(message, "; did you mean `{near}`?");
-        }
-        Problem { message, key: Some(key.to_owned()) }
-    })
-}
-
-/// Line and column, from 1, of the first key or text value `name` in a TOML document.
-fn locate(text: &str, name: &str) -> Option<(usize, usize)> {
-    let document = DeTable::parse(text).ok()?;
-    let start = find_in_table(document.get_ref(), name)?;
-    let before = &text[..start];
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-    Some((line, column))
-}
-
-fn find_in_table(table: &DeTable<'_>, name: &str) -> Option<usize> {
-    table.iter().find_map(|(key, value)| {
-        if key.get_ref() == name {
-            return Some(key.span().start);
-        }
-        find_in_value(value.get_ref(), value.span().start, name)
-    })
-}
-
-fn find_in_value(value: &DeValue<'_>, start: usize, name: &str) -> Option<usize> {
-    match value {
-        DeValue::Table(table) => find_in_table(table, name),
-        DeValue::Array(items) => {
-            items.iter().find_map(|item| find_in_value(item.get_ref(), item.span().start, name))
-        }
-        DeValue::String(text) if text == name => Some(start),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod hub;
 mod journal;
 mod models;
 mod plan;
+mod problem;
 mod report;
 mod results;
 mod row;

@@ -148,27 +148,10 @@ fn softmax(scores: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Config;
 
     const KV_HEADS: usize = 2;
     const GROUP: usize = 3;
     const HEAD_DIM: usize = 8;
-
-    fn config() -> Config {
-        Config {
-            layers: 1,
-            hidden: 8,
-            intermediate: 8,
-            query_heads: KV_HEADS * GROUP,
-            kv_heads: KV_HEADS,
-            head_dim: HEAD_DIM,
-            vocabulary: 8,
-            context: 512,
-            rope_theta: 1e4,
-            rope_scaling: None,
-            norm_epsilon: 1e-5,
-        }
-    }
 
     /// Rows of numbers in [-2, 2) that depend on `of` alone, `(1, heads, head_dim)`.
     fn row(of: u64, heads: usize) -> Tensor {
@@ -241,7 +224,7 @@ mod tests {
 
     /// A lane's own entries after a life of pushing and evicting: one out one in, many out, many in.
     fn lived(mut reference: Masked, seed: u64, start: u32) -> (Entries, Masked) {
-        let mut own = Entries::new(&config(), 1, DType::F32, &Device::Cpu).unwrap();
+        let mut own = Entries::new((KV_HEADS, HEAD_DIM), 1, DType::F32, &Device::Cpu).unwrap();
         for step in 0..90u32 {
             reference.push(&mut own, start + step, seed);
             let evicted = match step {
@@ -304,7 +287,7 @@ mod tests {
 
     #[test]
     fn so_it_is_beside_shared_entries() {
-        let mut shared = Entries::new(&config(), 70, DType::F32, &Device::Cpu).unwrap();
+        let mut shared = Entries::new((KV_HEADS, HEAD_DIM), 70, DType::F32, &Device::Cpu).unwrap();
         let mut prompt = Masked::none();
         (0..70).for_each(|position| prompt.push(&mut shared, position, 9));
         let lanes: Vec<_> = [1, 2, 3].map(|seed| lived(prompt.clone(), seed, 70)).into();

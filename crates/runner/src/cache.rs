@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{Config, Result};
+use crate::Result;
 
 /// Slots are allocated in pages of this many.
 const PAGE: usize = 64;
@@ -20,23 +20,14 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// No entries, and room for `capacity`.
-    pub(crate) fn new(
-        config: &Config,
-        capacity: usize,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self> {
-        Self::empty((config.kv_heads, config.head_dim), capacity, dtype, device)
-    }
-
     /// No entries, of the same shape, and room for `capacity`.
     pub(crate) fn empty_like(&self, capacity: usize) -> Result<Self> {
         let (kv_heads, head_dim, _) = self.keys.dims3()?;
-        Self::empty((kv_heads, head_dim), capacity, self.keys.dtype(), self.keys.device())
+        Self::new((kv_heads, head_dim), capacity, self.keys.dtype(), self.keys.device())
     }
 
-    fn empty(
+    /// No entries, and room for `capacity`, in heads of this number and width.
+    pub(crate) fn new(
         (kv_heads, head_dim): (usize, usize),
         capacity: usize,
         dtype: DType,
@@ -224,22 +215,6 @@ fn packed(tensor: Tensor) -> Result<Tensor> {
 mod tests {
     use super::*;
 
-    fn config() -> Config {
-        Config {
-            layers: 1,
-            hidden: 8,
-            intermediate: 8,
-            query_heads: 2,
-            kv_heads: 2,
-            head_dim: 4,
-            vocabulary: 8,
-            context: 512,
-            rope_theta: 1e4,
-            rope_scaling: None,
-            norm_epsilon: 1e-5,
-        }
-    }
-
     /// A row whose numbers say which position and head it belongs to.
     fn row(position: u32) -> Tensor {
         let numbers: Vec<f32> = (0..8).map(|i| position as f32 * 10.0 + (i / 4) as f32).collect();
@@ -247,7 +222,7 @@ mod tests {
     }
 
     fn filled(entries: u32) -> Entries {
-        let mut cache = Entries::new(&config(), 1, DType::F32, &Device::Cpu).unwrap();
+        let mut cache = Entries::new((2, 4), 1, DType::F32, &Device::Cpu).unwrap();
         for position in 0..entries {
             cache.push(&row(position), &row(position), position).unwrap();
         }

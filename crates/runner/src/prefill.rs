@@ -140,12 +140,13 @@ impl Reader {
         if tokens > config.context {
             return Err(Error::Context { prompt: tokens, output: 0, context: config.context });
         }
+        let heads = (config.kv_heads, config.head_dim);
         let mut distinct = observations.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
         Ok(Self {
             layers: (0..config.layers)
-                .map(|_| Entries::new(config, tokens, DType::F32, &model.device))
+                .map(|_| Entries::new(heads, tokens, DType::F32, &model.device))
                 .collect::<Result<_>>()?,
             recorders: distinct
                 .into_iter()
@@ -200,25 +201,11 @@ mod tests {
     use zoo::{Pin, Score, Selector};
 
     use super::*;
-    use crate::Config;
 
     fn prefilled(tokens: u32) -> Prefilled {
-        let config = Config {
-            layers: 2,
-            hidden: 8,
-            intermediate: 8,
-            query_heads: 2,
-            kv_heads: 2,
-            head_dim: 4,
-            vocabulary: 8,
-            context: 512,
-            rope_theta: 1e4,
-            rope_scaling: None,
-            norm_epsilon: 1e-5,
-        };
         let rows = Tensor::zeros((tokens as usize, 2, 4), DType::F32, &Device::Cpu).unwrap();
         let layer = |_| {
-            let mut entries = Entries::new(&config, 1, DType::F32, &Device::Cpu).unwrap();
+            let mut entries = Entries::new((2, 4), 1, DType::F32, &Device::Cpu).unwrap();
             entries.extend(&rows, &rows, 0..tokens).unwrap();
             entries
         };

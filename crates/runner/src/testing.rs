@@ -107,8 +107,8 @@ impl Tiny {
             tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
         let metadata: Vec<(&str, &Value)> =
             self.metadata.iter().map(|(key, value)| (*key, value)).collect();
-        let mut file = File::create(path)
-            .map_err(|error| candle_core::Error::from(error).with_path(path))?;
+        let mut file =
+            File::create(path).map_err(|error| candle_core::Error::from(error).with_path(path))?;
         Ok(write(&mut file, &metadata, &tensors)?)
     }
 }
