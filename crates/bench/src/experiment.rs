@@ -289,7 +289,12 @@ fn expand_arm(arm: &Value, budget: &Budget) -> Result<Vec<Arm>, Problem> {
             }
         }
     }
-    let arms = sweep::expand(&arm).into_iter().map(|(arm, picked)| {
+    let combinations = sweep::expand(&arm);
+    if combinations.is_empty() {
+        let label = arm.get("label").and_then(Value::as_str).unwrap_or_default();
+        return Err(Problem::plain(format!("arm `{label}`: an empty list leaves nothing to run")));
+    }
+    let arms = combinations.into_iter().map(|(arm, picked)| {
         let mut arm: Arm = typed(Value::Table(arm))?;
         for value in picked {
             let _ = write!(arm.label, "-{value}");
@@ -377,7 +382,7 @@ recent = 16
         let message = problem.at(Path::new("x.toml"), &wrong);
         assert_eq!(
             message,
-            "`x.toml` line 28, column 31: unknown field `budgt`, expected `budget`; did you mean `budget`?"
+            "`x.toml` line 28, column 30: unknown field `budgt`, expected `budget`; did you mean `budget`?"
         );
         let wrong = TEXT.replace("\"slide\" }", "\"slid\" }");
         let problem =

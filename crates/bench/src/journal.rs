@@ -1,12 +1,14 @@
 //! The append-only record of what was run: one JSON object per cell.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use zoo::{Decode, Prefill};
+
+use crate::fault::Fault;
 
 /// What one cell produced. Everything that tables and plots show is computed from these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +70,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates a journal, and returns what it holds. A last line that was cut off by a crash is removed from the file.
+    /// Opens or creates a journal, and returns what it holds. A last line that was cut off by a crash is removed from the file, so
+    /// nobody else may be writing to it: it is locked until it is closed, where the file system can do that.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>)> {
         let context = || format!("cannot open the journal `{}`", path.display());
         let mut file = OpenOptions::new()
@@ -77,6 +80,12 @@ impl Journal {
             .append(true)
             .open(path)
             .with_context(context)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let message = format!("another run is writing to the journal `{}`", path.display());
+            return Err(Fault::usage(message)
+                .hint("wait for it, or divide the work with `--shard`")
+                .into());
+        }
         let records = cut_torn_line(&mut file).and_then(|()| read(path)).with_context(context)?;
         Ok((Self { path: path.to_owned(), file }, records))
     }
@@ -90,18 +99,21 @@ impl Journal {
     }
 }
 
-/// Reads a journal, in the order of its lines.
+/// Reads a journal, in the order of its lines. A last line without its end was cut off by a crash or is being written: it is
+/// passed over.
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
-    let file = File::open(path)
+    let bytes = std::fs::read(path)
         .with_context(|| format!("cannot read the journal `{}`", path.display()))?;
-    let mut records = Vec::new();
-    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let record = serde_json::from_slice(&line?).with_context(|| {
-            format!("`{}` line {}: not a journal entry", path.display(), number + 1)
-        })?;
-        records.push(record);
-    }
-    Ok(records)
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+    let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|_| whole > 0);
+    let records = (1..).zip(lines).map(|(number, line)| {
+        serde_json::from_slice(line).map_err(|error| {
+            let message =
+                format!("`{}` line {number}: not a journal entry: {error}", path.display());
+            Fault::data(message).hint("remove the line, and its cell is computed again").into()
+        })
+    });
+    records.collect()
 }
 
 /// Truncates the file behind its last line feed.

@@ -1,5 +1,6 @@
 //! A results folder: what lies in it, and whether it belongs to the experiment at hand.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -20,11 +21,16 @@ impl Folder {
     /// Opens or creates the folder of a plan; refuses one that holds results of other settings.
     pub(crate) fn open(results: &Path, plan: &Plan, force: bool) -> Result<Self> {
         let path = results.join(&plan.experiment.name);
+        create(&path)?;
+        let _alone = lock(&path)?;
         let config = toml::to_string(&plan.experiment)
             .context("the experiment cannot be written as TOML")?;
         let stored = std::fs::read_to_string(path.join("config.toml")).ok();
         match stored {
-            Some(_) if force => set_aside(&path)?,
+            Some(_) if force => {
+                set_aside(&path)?;
+                create(&path)?;
+            }
             Some(stored) if stored != config => {
                 let message = format!(
                     "`{}` holds results of other settings: {}",
@@ -37,8 +43,6 @@ impl Folder {
             }
             _ => {}
         }
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot create `{}`", path.display()))?;
         report::write_file(&path, "config.toml", config.as_bytes())?;
         Ok(Self(path))
     }
@@ -78,10 +82,23 @@ impl Folder {
     }
 }
 
+fn create(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("cannot create `{}`", path.display()))
+}
+
+/// Keeps other processes, such as other shards, from writing tables to a folder until the value is dropped, where the file system
+/// can do that.
+fn lock(path: &Path) -> Result<File> {
+    let folder = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let _ = folder.lock();
+    Ok(folder)
+}
+
 /// Renames a folder of earlier results to the first free `<name>.old-N`.
 fn set_aside(path: &Path) -> Result<()> {
-    let aside =
-        (1..10_000).map(|n| path.with_extension(format!("old-{n}"))).find(|aside| !aside.exists());
+    let aside = (1..10_000)
+        .map(|n| PathBuf::from(format!("{}.old-{n}", path.display())))
+        .find(|aside| !aside.exists());
     let aside = aside.context("no free name to set the results aside")?;
     std::fs::rename(path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))
 }
@@ -98,6 +115,7 @@ fn difference(stored: &str, wanted: &str) -> String {
 /// Writes tables, plots and pages from the journal; returns how many alarms they raise.
 pub(crate) fn write(folder: &Folder, plan: &Plan) -> Result<usize> {
     let header = header(plan);
+    let _alone = lock(&folder.0)?;
     let manifest = serde_json::to_vec_pretty(&header)?;
     report::write_file(&folder.0, "manifest.json", &manifest)?;
     report::write(&folder.0, &header, &folder.records()?)
@@ -113,6 +131,7 @@ pub(crate) fn report(folder: &Path) -> Result<()> {
     })?;
     let header: Header = serde_json::from_str(&text)
         .map_err(|error| Fault::data(format!("`{}`: {error}", path.display())))?;
+    let _alone = lock(&folder.0)?;
     report::write(&folder.0, &header, &folder.records()?)?;
     Ok(())
 }

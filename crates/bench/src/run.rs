@@ -60,6 +60,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         print(&plan.describe()?)?;
         return Ok(());
     }
+    runner::device(&args.machine.device)?;
     for model in &plan.models {
         model.choice.path()?;
     }

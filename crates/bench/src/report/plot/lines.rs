@@ -5,41 +5,53 @@ use evaluator::statistics::by_position;
 use plotters::prelude::*;
 
 use super::Picture;
-use super::axes::{Axes, Scale, Tick};
-use super::ink::{Anchor, Canvas, Ink, TEXT, round_up};
+use super::axes::{Axes, Scale, Tick, round_around, round_up};
+use super::canvas::{Anchor, Canvas};
+use super::ink::{Ink, TEXT};
+use super::legend::{Legend, Sample, alike};
 use crate::report::study::{ArmSamples, Setting};
 
 /// Questions per point, as in the published figure.
 const GROUP: usize = 5;
 /// Markers on a line of many points.
 const MARKERS: usize = 8;
-const BOTTOM: i32 = 530;
 const TOP: i32 = 100;
 const WIDTH: i32 = 1000;
+/// Curves that differ by no more than this share of their values are drawn once.
+const SAME: f64 = 0.005;
+/// Where the smallest value is more than this share of the largest, an axis need not start at 0.
+const FAR_FROM_0: f64 = 0.3;
 
 /// A line chart with a legend beside it.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     title: &'static str,
     subtitle: &'a str,
-    x_title: String,
+    x_title: &'static str,
     y_title: &'static str,
     /// Said where there is no point to draw.
     nothing: &'static str,
+    /// What `=` in the legend means.
+    note: &'static [&'static str],
     /// None where any round numbers will do.
     x_ticks: Option<Vec<Tick>>,
     x_range: (f64, f64),
-    y_most: f64,
-    series: Vec<Line<'a>>,
-    /// Pixels between neighbouring arms at one x, so that equal values can be told apart.
+    y_range: (f64, f64),
+    curves: Vec<Curve<'a>>,
+    arms: usize,
+    /// Pixels between neighbouring curves at one x, so that equal values can be told apart.
     dodge: i32,
 }
 
+/// Runs of points without a gap.
+type Runs = Vec<Vec<(f64, f64)>>;
+
+/// One line, and all arms that it stands for.
 #[derive(Debug)]
-struct Line<'a> {
-    arm: &'a str,
-    /// Runs of points without a gap.
-    runs: Vec<Vec<(f64, f64)>>,
+struct Curve<'a> {
+    arms: Vec<&'a str>,
+    ink: Ink,
+    runs: Runs,
 }
 
 impl<'a> Lines<'a> {
@@ -60,39 +72,49 @@ impl<'a> Lines<'a> {
             let points = groups.iter().zip(0_u32..).map(|(group, place)| {
                 group.accuracy_of_found().map(|share| (f64::from(place), 100.0 * share))
             });
-            lines.push(Line { arm: &arm.arm, runs: runs(points) });
+            lines.push(runs(points));
         }
+        // Equal curves have points at the same places.
+        let curves = curves(setting, lines, |a, b| a.len() == b.len() && near(a, b));
         Self {
             title: "Accuracy by question position, among answers found",
             subtitle,
-            x_title:
-                "questions of the prompt, in groups of five; no marker where no answer was found"
-                    .to_owned(),
+            x_title: "questions of the prompt, in groups of five; no marker where no answer was found",
             y_title: "right answers among those found (official rule), %",
             nothing: "no answer was found in any text",
+            note: &["= equal to within 0.5 %"],
             x_range: (-0.5, ticks.len().max(1) as f64 - 0.5),
-            y_most: round_up(most(&lines), 10.0).min(100.0),
+            y_range: (0.0, round_up(extremes(&curves, |point| point.1).1, 10.0).min(100.0)),
             x_ticks: Some(ticks),
-            series: lines,
+            curves,
+            arms: setting.arms.len(),
             dodge: 4,
         }
     }
 
     /// Entries per KV head over decode steps, mean over the prompts that are still running.
     pub(crate) fn entries(setting: &'a Setting, subtitle: &'a str) -> Self {
-        let lines: Vec<_> =
-            setting.arms.iter().map(|arm| Line { arm: &arm.arm, runs: vec![trace(arm)] }).collect();
-        let steps = lines.iter().flat_map(|line| line.runs.iter().flatten()).map(|point| point.0);
+        let lines = setting.arms.iter().map(|arm| vec![trace(arm)]).collect();
+        // Texts end at different steps, so equal curves may be of different lengths.
+        let curves = curves(setting, lines, |a, b| a.is_empty() == b.is_empty() && near(a, b));
+        let (least, most) = extremes(&curves, |point| point.1);
+        let y_range = if least > FAR_FROM_0 * most {
+            round_around(least, most)
+        } else {
+            (0.0, round_up(most, 10.0))
+        };
         Self {
             title: "Cache entries while decoding",
             subtitle,
-            x_title: "decode step; mean over the prompts still running at that step".to_owned(),
+            x_title: "decode step, to the end of the longest text; mean over the prompts still running",
             y_title: "entries per KV head, mean over layers",
             nothing: "nothing was recorded",
-            x_range: (0.0, round_up(steps.fold(0.0, f64::max), 10.0)),
-            y_most: round_up(most(&lines), 10.0),
+            note: &["= equal to within 0.5 %, as far", "as both texts go"],
+            x_range: (0.0, extremes(&curves, |point| point.0).1.max(10.0)),
+            y_range,
             x_ticks: None,
-            series: lines,
+            curves,
+            arms: setting.arms.len(),
             dodge: 0,
         }
     }
@@ -113,7 +135,7 @@ fn trace(arm: &ArmSamples) -> Vec<(f64, f64)> {
 }
 
 /// Splits points at the missing ones.
-fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
+fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Runs {
     let mut runs = vec![Vec::new()];
     for point in points {
         match (point, runs.last_mut()) {
@@ -124,17 +146,43 @@ fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f64, f64)>
     runs
 }
 
-fn most(lines: &[Line]) -> f64 {
-    lines
-        .iter()
-        .flat_map(|line| line.runs.iter().flatten())
-        .map(|point| point.1)
-        .fold(0.0, f64::max)
+/// Puts arms together whose points are the same. Their curve is the longest of theirs, in the look of the first.
+fn curves<'a>(
+    setting: &'a Setting,
+    lines: Vec<Runs>,
+    same: impl Fn(&[(f64, f64)], &[(f64, f64)]) -> bool,
+) -> Vec<Curve<'a>> {
+    let points: Vec<_> = lines.iter().map(|runs| runs.concat()).collect();
+    let groups = alike(&points, |a, b| same(a, b));
+    let curve = |group: Vec<usize>| {
+        let longest = group.iter().rev().max_by_key(|&&place| points[place].len());
+        Curve {
+            arms: group.iter().map(|&place| setting.arms[place].arm.as_str()).collect(),
+            ink: Ink::of(group[0]),
+            runs: longest.map(|&place| lines[place].clone()).unwrap_or_default(),
+        }
+    };
+    groups.into_iter().map(curve).collect()
+}
+
+/// Whether the points that both have are at the same x and at nearly the same y.
+fn near(a: &[(f64, f64)], b: &[(f64, f64)]) -> bool {
+    let close = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.abs().max(b.abs());
+    a.iter().zip(b).all(|(a, b)| close(a.0, b.0, 1e-9) && close(a.1, b.1, SAME))
+}
+
+/// The least and the most of a coordinate; zeros if there is no point.
+fn extremes(curves: &[Curve], coordinate: fn(&(f64, f64)) -> f64) -> (f64, f64) {
+    let values = curves.iter().flat_map(|curve| curve.runs.iter().flatten()).map(coordinate);
+    values
+        .map(|value| (value, value))
+        .reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))
+        .unwrap_or_default()
 }
 
 impl Picture for Lines<'_> {
     fn size(&self) -> (u32, u32) {
-        (WIDTH.unsigned_abs(), 600)
+        (WIDTH.unsigned_abs(), self.height().unsigned_abs())
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>
@@ -142,53 +190,53 @@ impl Picture for Lines<'_> {
         DB::ErrorType: 'static,
     {
         canvas.title(self.title, self.subtitle)?;
-        let mut names = 0;
-        for line in &self.series {
-            names = names.max(canvas.text_width(line.arm, 17)?);
-        }
-        let right = WIDTH - (names + 90).clamp(140, 420);
+        let looks = self.curves.iter().map(|curve| (curve.ink, curve.arms.clone()));
+        let legend = Legend::new(canvas, Sample::Line, &looks.collect::<Vec<_>>(), self.note)?;
+        let (right, bottom) = ((WIDTH - legend.width() - 44).max(300), self.height() - 70);
         let axes = Axes {
             x: Scale { values: self.x_range, pixels: (70, right) },
-            y: Scale { values: (0.0, self.y_most), pixels: (BOTTOM, TOP) },
+            y: Scale { values: self.y_range, pixels: (bottom, TOP) },
         };
         let round = axes.x.ticks();
-        axes.draw(canvas, (&self.x_title, self.x_ticks.as_ref().unwrap_or(&round)), self.y_title)?;
+        let ticks = self.x_ticks.as_ref().unwrap_or(&round);
+        axes.draw(canvas, (self.x_title, ticks), &axes.y.title(self.y_title))?;
         // The first arm is the reference: it goes on top.
-        for (place, line) in self.series.iter().enumerate().rev() {
-            self.line(canvas, &axes, line, place)?;
+        for (place, curve) in self.curves.iter().enumerate().rev() {
+            self.curve(canvas, &axes, curve, place)?;
         }
-        if self.series.iter().all(|line| line.runs.iter().all(Vec::is_empty)) {
-            let middle = (i32::midpoint(70, right), i32::midpoint(TOP, BOTTOM));
+        if self.curves.iter().all(|curve| curve.runs.iter().all(Vec::is_empty)) {
+            let middle = (i32::midpoint(70, right), i32::midpoint(TOP, bottom));
             canvas.text(self.nothing, middle, Anchor::Centre, 17, TEXT)?;
         }
-        let legend: Vec<_> =
-            self.series.iter().zip(0..).map(|(line, place)| (line.arm, Ink::of(place))).collect();
-        canvas.legend((right + 24, TOP + 10), &legend)
+        legend.draw(canvas, (right + 24, TOP + 10))
     }
 }
 
 impl Lines<'_> {
-    fn line<DB: DrawingBackend>(
+    fn height(&self) -> i32 {
+        (TOP + Legend::most_height(self.arms)).max(600)
+    }
+
+    fn curve<DB: DrawingBackend>(
         &self,
         canvas: &Canvas<DB>,
         axes: &Axes,
-        line: &Line,
+        curve: &Curve,
         place: usize,
     ) -> Result<()>
     where
         DB::ErrorType: 'static,
     {
-        let ink = Ink::of(place);
-        let arms = i32::try_from(self.series.len())?;
-        let shift = (2 * i32::try_from(place)? - (arms - 1)) * self.dodge / 2;
-        for run in &line.runs {
+        let curves = i32::try_from(self.curves.len())?;
+        let shift = (2 * i32::try_from(place)? - (curves - 1)) * self.dodge / 2;
+        for run in &curve.runs {
             let points: Vec<_> =
                 run.iter().map(|&(x, y)| axes.at(x, y)).map(|(x, y)| (x + shift, y)).collect();
-            canvas.path(points.clone(), ink)?;
-            // Markers of different arms start at different points, so that they do not cover each other.
+            canvas.path(&points, curve.ink)?;
+            // Markers of different curves start at different points, so that they do not cover each other.
             let step = (points.len() / MARKERS).max(1);
-            for point in points.iter().skip(place * step / self.series.len()).step_by(step) {
-                canvas.marker(*point, ink)?;
+            for point in points.iter().skip(place * step / self.curves.len()).step_by(step) {
+                canvas.marker(*point, curve.ink)?;
             }
         }
         Ok(())

@@ -1,0 +1,174 @@
+//! Experiment files: what a plan prints, and what it refuses before a weight is read.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::{Workplace, files, read};
+
+const EXPERIMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments");
+
+#[test]
+fn a_plan_touches_nothing_and_says_what_will_run() {
+    let place = Workplace::new();
+    let before = files(&place.path(""));
+    let plan = place.run("results", &["--dry-run"]).succeeded();
+    assert!(before == files(&place.path("")) && !place.path("results").exists());
+    insta::with_settings!({filters => filters()}, {
+        insta::assert_snapshot!(plan, @"
+    tiny: A tiny model on four small prompts
+    prompts from `data/official/gsm8k_3.jsonl`
+
+    model tiny (f32)
+      4 prompts of 510 / 510 / 510 tokens (min / mean / max; counted)
+      up to 80 new tokens, 384 bytes of cache per token
+      arm                      peak entries     peak MiB  binds
+      full                              590          0.2  never: nothing is dropped
+      h2o                               152          0.1  at prefill for 4 of 4 prompts, and while decoding
+      slide                             152          0.1  at prefill for 4 of 4 prompts, and while decoding
+      discontinuous                     156          0.1  at prefill for 4 of 4 prompts, and while decoding
+      random                            152          0.1  at prefill for 4 of 4 prompts, and while decoding
+      recency                           152          0.1  at prefill for 4 of 4 prompts, and while decoding
+      memory: [MEMORY]
+      about [TIME]
+
+    24 cells in all
+    ");
+    });
+
+    // What cannot bind is said, and a limit counts.
+    let roomy = ["--set", "arms.slide.prefill.budget=2000", "--set", "arms.slide.decode.budget=90"];
+    let plan = place.run("results", &[&roomy[..], &["--dry-run", "--limit", "2"]].concat());
+    let plan = plan.succeeded();
+    let line = plan.lines().find(|line| line.trim_start().starts_with("slide ")).unwrap();
+    assert!(line.ends_with("never: nothing is dropped"), "{plan}");
+    assert!(plan.contains("12 cells in all"), "{plan}");
+}
+
+/// Whatever depends on the machine or the moment.
+fn filters() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (r"(?m)^  about .*", "  about [TIME]"),
+        (r"(?m)^  memory: .*", "  memory: [MEMORY]"),
+        (r"`/[^`]*/", "`[FOLDER]/"),
+    ]
+}
+
+#[test]
+fn every_experiment_plans_under_every_profile() {
+    let place = Workplace::new();
+    let paths: Vec<_> =
+        fs::read_dir(EXPERIMENTS).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!paths.is_empty());
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|it| it == "toml")) {
+        let table: toml::Table = toml::from_str(&read(path)).unwrap();
+        let profiles = table.get("profiles").and_then(toml::Value::as_table);
+        let profiles = profiles.map(|table| table.keys().map(String::as_str).collect::<Vec<_>>());
+        for profile in [vec![""], profiles.unwrap_or_default()].concat() {
+            let file = path.to_str().unwrap();
+            let mut arguments = vec!["--experiment", file, "--dry-run"];
+            arguments.extend(["--set", "task.source=own"]);
+            if !profile.is_empty() {
+                arguments.extend(["--profile", profile]);
+            }
+            let plan = place.bench(&arguments).succeeded();
+            // No model is here: lengths are estimates.
+            for words in
+                ["word problems of our own", "estimated from characters", "cannot run here"]
+            {
+                assert!(plan.contains(words), "{file} {profile}: {plan}");
+            }
+            let lines = plan.lines().filter(|line| line.starts_with("profile "));
+            assert!(profile.is_empty() || lines.eq([format!("profile {profile}")]), "{plan}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_way_to_get_it() {
+    let place = Workplace::new();
+    let experiment = Path::new(EXPERIMENTS).join("gsm8k_long.toml");
+    let run = |more: &[&str]| {
+        let common = ["run", "--experiment", experiment.to_str().unwrap()];
+        place.bench(&[&common, more].concat())
+    };
+    run(&["--profile", "own"]).failed(3, &["smollm2-135m", "scripts/fetch-model smollm2-135m"]);
+    run(&["--profile", "paper", "--set", "task.source=own"]).failed(3, &["llama-3.1-8b-instruct"]);
+    // Neither a data folder nor the hub; then a folder without the data.
+    run(&["--dry-run"]).failed(3, &["--data"]);
+    run(&["--dry-run", "--offline"]).failed(3, &["--data"]);
+    run(&["--dry-run", "--data", "cache"]).failed(3, &["--data", "official/gsm8k_30.jsonl"]);
+    run(&["--dry-run", "--data", "absent"]).failed(3, &["--data"]);
+    assert!(!place.path("results").exists(), "what cannot run leaves no folder behind");
+
+    place.bench(&[]).failed(2, &["nothing to do", "hint: "]);
+    place.bench(&["run"]).failed(2, &["no experiment", "hint: "]);
+    place.bench(&["run", "--experiment", "nowhere"]).failed(2, &["`nowhere`", "experiments/"]);
+    place.bench(&["run", "--experiment", "data"]).failed(2, &["no experiment `data`"]);
+    place.bench(&["report", "nowhere"]).failed(3, &["nowhere/manifest.json", "hint: "]);
+}
+
+#[test]
+fn mistakes_in_a_file_are_shown_where_they_are() {
+    let place = Workplace::new();
+    let refuse = |from: &str, to: &str, words: &[&str]| {
+        place.write_experiment(|text| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        });
+        for more in [&[][..], &["--dry-run"]] {
+            place.run("results", more).failed(2, words);
+        }
+        assert!(!place.path("results").exists(), "{from} to {to}");
+    };
+    let misspelt =
+        ["`tiny.toml` line 14, column 1", "`max_new_token`", "did you mean `max_new_tokens`"];
+    refuse("max_new_tokens", "max_new_token", &misspelt);
+    refuse("\"slide\" }", "\"slid\" }", &["tiny.toml` line 34", "did you mean `slide`"]);
+    refuse("[budget]", "[budgets]", &["line 16", "did you mean `budget`"]);
+    refuse("name = \"tiny\"", "name = \"../tiny\"", &["`name` = \"../tiny\"", "use letters"]);
+    refuse("name = \"tiny\"", "name = \"..\"", &["`name`"]);
+    refuse("name = \"tiny\"", "name = \"\"", &["`name`"]);
+    refuse("decode = 24", "decode = 8", &["`recent` = 8 leaves no room in a budget of 8"]);
+    refuse("decode = 24", "decode = 0", &["leaves no room in a budget of 0"]);
+    refuse("prefill = 128", "prefill = 0", &["leaves no room in a budget of 0"]);
+    refuse("decode = 24", "decode = -1", &["tiny.toml", "-1"]);
+    refuse("decode = 24", "decode = \"many\"", &["tiny.toml", "many"]);
+    refuse("decode = 24", "decode = []", &["tiny.toml", "an empty list"]);
+    refuse("recent = 8", "recent = 0", &["`recent` = 0 must be at least 1"]);
+    refuse("lanes = 3", "lanes = 0", &["`run.lanes` must be at least 1"]);
+    refuse("= 80", "= 0", &["`generation.max_new_tokens` must be at least 1"]);
+    refuse("= 80", "= 1600", &["exceed the context of 2048", "sample 0", "hint: "]);
+    refuse("= 80", "= 18446744073709551615", &["tiny.toml"]);
+    refuse("= 80", "= 9223372036854775807", &["exceed the context of 2048"]);
+    refuse("questions = 3", "questions = 0", &["`task.questions` must be at least 1"]);
+    refuse("\"gsm8k\"", "\"trivia\"", &["tiny.toml", "`trivia`"]);
+    refuse("schema_version = 1", "schema_version = 2", &["reads version 1"]);
+    refuse("[task]", "[task", &["tiny.toml", "line 6"]);
+    refuse("title = \"A", "profile = \"big\"\ntitle = \"A", &["no profile `big`"]);
+    refuse("\"h2o\"\nprefill", "\"slide\"\nprefill", &["two arms are called `slide`"]);
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_named() {
+    let place = Workplace::new();
+    for (more, words) in [
+        (["--set", "generation"], "give `key=value`"),
+        (["--set", "nowhere.x=1"], "there is no `nowhere`"),
+        (["--set", "generation.max_new_token=1"], "did you mean `max_new_tokens`"),
+        (["--set", "arms.slid.decode.budget=1"], "there is no `slid`"),
+        (["--set", "=1"], "tiny.toml"),
+        (["--profile", "big"], "no profile `big`"),
+        (["--shard", "3/2"], "give `I/N`"),
+        (["--shard", "0/2"], "give `I/N`"),
+        (["--limit", "-1"], "-1"),
+        (["--threads", "0"], "`--threads`"),
+    ] {
+        place.run("results", &more).failed(2, &[words]);
+    }
+    place.run("results", &["--limit", "0"]).failed(4, &["no prompt is selected"]);
+    place.run("results", &["--device", "cuda:9"]).failed(3, &["device `cuda:9`"]);
+    assert!(!place.path("results").exists());
+}
