@@ -15,7 +15,7 @@ use support::{CELLS, Workplace, read};
 const SLOWLY: [&str; 2] = ["--set", "run.lanes=1"];
 
 fn lines(journal: &Path) -> usize {
-    fs::read(journal).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
+    fs::read_to_string(journal).map_or(0, |text| text.matches('\n').count())
 }
 
 /// Starts a run, kills it once its journal has so many lines, and returns how many it has then.
@@ -47,7 +47,7 @@ fn a_killed_run_goes_on_to_the_same_summary() {
         assert!(found >= wanted);
         broken += usize::from(found < CELLS);
         let head = place.journal(&under);
-        let complete = &head[..head.rfind('\n').unwrap() + 1];
+        let complete = &head[..=head.rfind('\n').unwrap()];
         assert_eq!(place.summary(&under, &["--resume"]), unbroken, "killed at {found}");
         let journal = place.journal(&under);
         assert!(journal.starts_with(complete), "what was done is not done again");
