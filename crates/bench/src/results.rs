@@ -118,7 +118,18 @@ pub(crate) fn write(folder: &Folder, plan: &Plan) -> Result<usize> {
     let _alone = lock(&folder.0)?;
     let manifest = serde_json::to_vec_pretty(&header)?;
     report::write_file(&folder.0, "manifest.json", &manifest)?;
-    report::write(&folder.0, &header, &folder.records()?)
+    tables(folder, &header)
+}
+
+/// Everything that follows from the journal; with frames, the summary as Parquet too. Returns the number of rows with an alarm.
+fn tables(folder: &Folder, header: &Header) -> Result<usize> {
+    let alarms = report::write(&folder.0, header, &folder.records()?)?;
+    #[cfg(feature = "frames")]
+    evaluator::frames::rows_to_parquet(
+        &folder.0.join("summary.csv"),
+        &folder.0.join("summary.parquet"),
+    )?;
+    Ok(alarms)
 }
 
 /// Writes them again for a folder, without plan or model.
@@ -132,7 +143,7 @@ pub(crate) fn report(folder: &Path) -> Result<()> {
     let header: Header = serde_json::from_str(&text)
         .map_err(|error| Fault::data(format!("`{}`: {error}", path.display())))?;
     let _alone = lock(&folder.0)?;
-    report::write(&folder.0, &header, &folder.records()?)?;
+    tables(&folder, &header)?;
     Ok(())
 }
 

@@ -75,7 +75,7 @@ impl<'a> Lines<'a> {
             lines.push(runs(points));
         }
         // Equal curves have points at the same places.
-        let curves = curves(setting, lines, |a, b| a.len() == b.len() && near(a, b));
+        let curves = curves(setting, &lines, |a, b| a.len() == b.len() && near(a, b));
         Self {
             title: "Accuracy by question position, among answers found",
             subtitle,
@@ -94,9 +94,9 @@ impl<'a> Lines<'a> {
 
     /// Entries per KV head over decode steps, mean over the prompts that are still running.
     pub(crate) fn entries(setting: &'a Setting, subtitle: &'a str) -> Self {
-        let lines = setting.arms.iter().map(|arm| vec![trace(arm)]).collect();
+        let lines: Vec<Runs> = setting.arms.iter().map(|arm| vec![trace(arm)]).collect();
         // Texts end at different steps, so equal curves may be of different lengths.
-        let curves = curves(setting, lines, |a, b| a.is_empty() == b.is_empty() && near(a, b));
+        let curves = curves(setting, &lines, |a, b| a.is_empty() == b.is_empty() && near(a, b));
         let (least, most) = extremes(&curves, |point| point.1);
         let y_range = if least > FAR_FROM_0 * most {
             round_around(least, most)
@@ -149,7 +149,7 @@ fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Runs {
 /// Puts arms together whose points are the same. Their curve is the longest of theirs, in the look of the first.
 fn curves<'a>(
     setting: &'a Setting,
-    lines: Vec<Runs>,
+    lines: &[Runs],
     same: impl Fn(&[(f64, f64)], &[(f64, f64)]) -> bool,
 ) -> Vec<Curve<'a>> {
     let points: Vec<_> = lines.iter().map(|runs| runs.concat()).collect();
