@@ -22,9 +22,9 @@ smoke:
 fetch name=model:
     scripts/fetch-model {{ name }}
 
-# tokens per second of prefill and decode; arguments go to `bench speed`
-bench *arguments: fetch
-    cargo run -p bench -- speed --model {{ model }} {{ arguments }}
+# an experiment by name; arguments go to `bench run`
+run experiment="gsm8k_long" *arguments: fetch
+    cargo run -p bench -- run --experiment {{ experiment }} {{ arguments }}
 
 # accept changed snapshots, then read the diff (needs cargo-insta)
 bless:

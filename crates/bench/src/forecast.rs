@@ -20,7 +20,7 @@ const SHARE: usize = 80;
 /// Bytes that one model's part of a grid needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All weights, as they are held.
+    /// All weights, as they are held; embedding and head counted apart, which is too much for a model that ties them.
     weights: usize,
     /// The whole cache of the longest prompt, kept while arms are forked from it.
     prompt: usize,
