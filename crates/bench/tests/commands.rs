@@ -59,7 +59,7 @@ fn models_and_machine_are_described() {
 #[test]
 fn generations_are_scored() {
     let place = Workplace::new();
-    // All answers, the second a wrong one; then one of three.
+    // Both answers, the second a wrong one; then one of two.
     let lines = [
         json!({"pred": "Answer_9:\nThe answer is 5.\n\nAnswer_10:\nThe answer is 7.\n", "answers": ["#### 5", "#### 6"], "more": 1}),
         json!({"pred": "Answer_9:\nThe answer is 8.\n", "answers": ["#### 8", "#### 9"]}),

@@ -134,6 +134,9 @@ impl Gguf {
             rope_scaling: None,
             norm_epsilon: self.float("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
         };
+        if let Some(fault) = config.fault() {
+            return Err(self.malformed(fault));
+        }
         if let Some(rotated) =
             self.count("llama.rope.dimension_count")?.filter(|rotated| *rotated != config.head_dim)
         {
@@ -147,10 +150,7 @@ impl Gguf {
         {
             return Err(self.malformed(format!("its rotary scaling `{scaling}` is not supported")));
         }
-        match config.fault() {
-            Some(fault) => Err(self.malformed(fault)),
-            None => Ok(config),
-        }
+        Ok(config)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

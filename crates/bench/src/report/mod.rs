@@ -92,8 +92,11 @@ fn section<'a>(
     } else {
         String::new()
     };
-    let subtitle =
-        format!("{model} on {dataset}, {} prompts of {questions} questions", setting.prompts());
+    let prompts = match setting.prompts() {
+        1 => "1 prompt".to_owned(),
+        prompts => format!("{prompts} prompts"),
+    };
+    let subtitle = format!("{model} on {dataset}, {prompts} of {questions} questions");
     let stem = |name: &str| format!("{prefix}{name}");
     let accuracy = Accuracy { rows: &rows, subtitle: &subtitle };
     let bytes = AccuracyBytes { rows: &rows, subtitle: &subtitle };

@@ -96,7 +96,7 @@ impl<'a> Lines<'a> {
     pub(crate) fn entries(setting: &'a Setting, subtitle: &'a str) -> Self {
         let lines: Vec<Runs> = setting.arms.iter().map(|arm| vec![trace(arm)]).collect();
         // Texts end at different steps, so equal curves may be of different lengths.
-        let curves = curves(setting, &lines, |a, b| a.is_empty() == b.is_empty() && near(a, b));
+        let curves = curves(setting, &lines, near);
         let (least, most) = extremes(&curves, |point| point.1);
         let y_range = if least > FAR_FROM_0 * most {
             round_around(least, most)
@@ -165,10 +165,12 @@ fn curves<'a>(
     groups.into_iter().map(curve).collect()
 }
 
-/// Whether the points that both have are at the same x and at nearly the same y.
+/// Whether the points that both have are at the same x and at nearly the same y. Curves without points are not compared,
+/// so they are not called equal.
 fn near(a: &[(f64, f64)], b: &[(f64, f64)]) -> bool {
     let close = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.abs().max(b.abs());
-    a.iter().zip(b).all(|(a, b)| close(a.0, b.0, 1e-9) && close(a.1, b.1, SAME))
+    let mut shared = a.iter().zip(b);
+    shared.len() > 0 && shared.all(|(a, b)| close(a.0, b.0, 1e-9) && close(a.1, b.1, SAME))
 }
 
 /// The least and the most of a coordinate; zeros if there is no point.

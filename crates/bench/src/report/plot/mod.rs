@@ -124,6 +124,51 @@ mod tests {
     }
 
     #[test]
+    fn arms_that_coincide_share_one_line_and_one_entry() {
+        let shared = "slide = random =";
+        let records = synthetic::records();
+        let [_, bytes, groups, entries] = pictures(&records);
+        // Equal sizes but other scores, so other points and other curves of accuracy.
+        assert!(entries.contains(shared) && !groups.contains(shared) && !bytes.contains(shared));
+        assert!([bytes, groups].iter().all(|picture| picture.contains("full = roomy")));
+
+        let mut apart = synthetic::records();
+        for record in apart.iter_mut().filter(|record| record.arm == "random") {
+            record.trace.iter_mut().for_each(|entries| *entries *= 1.01);
+        }
+        assert!(!pictures(&apart)[3].contains(shared));
+        // A text that ends early is equal as far as it goes.
+        let mut short = synthetic::records();
+        for record in short.iter_mut().filter(|record| record.arm == "random") {
+            record.trace.truncate(2);
+        }
+        assert!(pictures(&short)[3].contains(shared));
+    }
+
+    #[test]
+    fn pixels_are_the_same_each_time_and_smooth() {
+        let records = synthetic::records();
+        let settings = settings(&synthetic::header().arms, &records).unwrap();
+        let picture = Lines::entries(&settings[0], "");
+        let drawn = pixels(&picture).unwrap();
+        assert_eq!(drawn.len(), 2000 * 1200 * 3);
+        assert!(drawn.contains(&255) && drawn.iter().any(|value| (60..200).contains(value)));
+        assert!(drawn == pixels(&picture).unwrap(), "pixels differ");
+    }
+
+    #[test]
+    fn one_prompt_promises_no_intervals() {
+        let mut records = synthetic::records();
+        records.retain(|record| record.sample == 0);
+        let [accuracy, bytes, ..] = pictures(&records);
+        for picture in [&accuracy, &bytes] {
+            assert!(picture.contains("too few prompts for intervals"));
+            assert!(!picture.contains("with 95 % intervals"));
+        }
+        assert!(!accuracy.contains("[interval]"));
+    }
+
+    #[test]
     fn empty_texts_leave_readable_axes() {
         let mut records = synthetic::records();
         for record in &mut records {
@@ -134,6 +179,12 @@ mod tests {
         assert!(
             groups.contains("no answer was found in any text")
                 && entries.contains("nothing was recorded")
+        );
+        // Nothing was measured, so nothing is called equal.
+        assert!(
+            ![groups, entries]
+                .iter()
+                .any(|picture| picture.contains(" =\n") || picture.contains("full = "))
         );
     }
 }
