@@ -100,7 +100,7 @@ impl ModelPlan {
         let prompts = samples.iter().map(|sample| {
             let length = measure(experiment, &choice, tokenizer.as_ref(), sample)?;
             let (prompt, output) = (length.tokens(), experiment.generation.max_new_tokens);
-            if prompt + output > context {
+            if output > context.saturating_sub(prompt) {
                 let message = format!(
                     "model `{}`, sample {}: a prompt of {prompt} tokens and `generation.max_new_tokens` = {output} exceed the context of {context}",
                     choice.name, sample.index

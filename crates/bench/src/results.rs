@@ -44,6 +44,7 @@ impl Folder {
             _ => {}
         }
         report::write_file(&path, "config.toml", config.as_bytes())?;
+        report::write_file(&path, "manifest.json", &serde_json::to_vec_pretty(&header(plan))?)?;
         Ok(Self(path))
     }
 
@@ -114,11 +115,8 @@ fn difference(stored: &str, wanted: &str) -> String {
 
 /// Writes tables, plots and pages from the journal; returns how many alarms they raise.
 pub(crate) fn write(folder: &Folder, plan: &Plan) -> Result<usize> {
-    let header = header(plan);
     let _alone = lock(&folder.0)?;
-    let manifest = serde_json::to_vec_pretty(&header)?;
-    report::write_file(&folder.0, "manifest.json", &manifest)?;
-    tables(folder, &header)
+    tables(folder, &header(plan))
 }
 
 /// Everything that follows from the journal; with frames, the summary as Parquet too. Returns the number of rows with an alarm.

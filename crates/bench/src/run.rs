@@ -135,8 +135,8 @@ fn run_model(
                 end_tokens: model.tokenizer().end_tokens().to_vec(),
                 stop_on_loop: experiment.generation.stop_on_loop,
             };
-            let job =
-                Job { prefill, decode, limits, forced: None, seed: experiment.generation.seed };
+            let seed = zoo::stream(&[experiment.generation.seed, sample as u64]);
+            let job = Job { prefill, decode, limits, forced: None, seed };
             let id = engine.start(&prefilled, &job)?;
             running.insert(id, (cell, millis(prefilled.elapsed())));
             current = Some((sample, prefilled));

@@ -11,11 +11,16 @@ use crate::fault::Fault;
 /// What the tensor library reads its number of threads from. Where it is not set, it counts the cores anew for every operation.
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
+/// More threads than any machine has cores.
+const MOST: usize = 1024;
+
 /// Makes sure that the number of threads is fixed in the environment: where it is not, or is another than `threads`, the program
 /// starts itself again with it. Comes back only if nothing had to be changed.
 pub(crate) fn fix(threads: Option<usize>) -> Result<()> {
-    if threads == Some(0) {
-        return Err(Fault::usage("`--threads` must be at least 1").into());
+    if threads.is_some_and(|threads| !(1..=MOST).contains(&threads)) {
+        return Err(
+            Fault::usage(format!("`--threads` must be at least 1 and at most {MOST}")).into()
+        );
     }
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let wanted = match threads {

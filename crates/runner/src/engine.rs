@@ -68,7 +68,7 @@ impl<'a> Engine<'a> {
     pub fn start(&mut self, prefilled: &Prefilled, job: &Job) -> Result<usize> {
         let (prompt, output) = (prefilled.tokens().len(), job.limits.max_new_tokens);
         let context = self.llama.config.context;
-        if prompt + output > context {
+        if output > context.saturating_sub(prompt) {
             return Err(Error::Context { prompt, output, context });
         }
         let vocabulary = self.llama.config.vocabulary;

@@ -18,7 +18,7 @@ pub struct Limits {
     pub max_new_tokens: usize,
     /// Tokens that end the text.
     pub end_tokens: Vec<u32>,
-    /// Whether to end a lane whose last [`LOOP_TOKENS`] tokens repeat with a period of at most [`LOOP_PERIOD`].
+    /// Whether to end a lane whose last 256 tokens repeat with a period of at most 64.
     pub stop_on_loop: bool,
 }
 
@@ -181,7 +181,10 @@ impl Lane {
         let (_, position) = self.next();
         let own = &mut self.layers[layer].own;
         own.push(k, v, position)?;
-        own.settle()
+        let started = Instant::now();
+        own.settle()?;
+        self.cost.policy += started.elapsed();
+        Ok(())
     }
 
     /// Entries of a layer, shared ones included.
@@ -299,7 +302,7 @@ pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
         .map_or(f32::NEG_INFINITY, |logit| (f64::from(logit - most) - sum.ln()) as f32)
 }
 
-/// Whether the last [`LOOP_TOKENS`] tokens repeat with a period of at most [`LOOP_PERIOD`].
+/// Whether the last 256 tokens repeat with a period of at most 64.
 fn loops(tokens: &[u32]) -> bool {
     let Some(start) = tokens.len().checked_sub(LOOP_TOKENS) else { return false };
     let tail = &tokens[start..];

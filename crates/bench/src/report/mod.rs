@@ -1,4 +1,4 @@
-//! Records to tables, plots and pages. Everything but [`write`] is a pure function that returns bytes.
+//! Records to tables, plots and pages. Everything but [`write()`] is a pure function that returns bytes.
 
 pub(crate) mod alarm;
 mod findings;

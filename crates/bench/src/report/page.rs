@@ -112,7 +112,7 @@ fn alarms(rows: &[Row]) -> Block<'static> {
     let alarms = rows.iter().filter(|row| !row.alarms.is_empty());
     let alarms: Vec<_> = alarms.map(|row| format!("`{}`: {}", row.arm, row.alarms)).collect();
     if alarms.is_empty() {
-        let text = "None: every arm that ought to drop entries did so for every prompt, no two arms wrote the same texts, and no prompt is missing.";
+        let text = "None: every arm that ought to drop entries did so for every prompt, no two arms wrote the same texts on most prompts, and no prompt is missing.";
         return Block::Text(text.to_owned());
     }
     Block::List(alarms)
@@ -123,7 +123,7 @@ fn reading() -> Vec<String> {
         "**Two scorers.** The official score is the published rule: the k-th answer found is compared with the k-th key, so one skipped or unreadable answer spoils all later ones. The aligned score pairs answers and keys by number. Where they disagree, the audit says why.",
         "**Intervals** are 95 % bootstrap intervals over prompts, because the questions of one prompt are not independent. Differences are paired: both arms answered the same prompts. `no significant difference` means that the interval of the difference contains 0, not that the arms are equal; rows with that verdict are not ranked.",
         "**Entries** are per KV head and layer. A budget is what was asked for; kept is what was there. A decode budget comes on top of what prefill left. Binding prompts are those for which anything was dropped.",
-        "**Bytes** are those allocated for the cache at its peak, entries that arms share included in each. Full is what every entry of the same sequence would take. A ratio is kept entries over all entries of the same sequence.",
+        "**Bytes** are those allocated for a lane's cache at its peak after prefill's selection (while the prompt is read, all of it is there), entries that arms share included in each. Full is what every entry of the same sequence would take. A ratio is kept entries over all entries of the same sequence.",
         "**Lanes.** All arms of a prompt are decoded side by side, one token at a time, so that the weights are read once. Texts do not depend on it; times do.",
     ];
     lines.map(str::to_owned).to_vec()

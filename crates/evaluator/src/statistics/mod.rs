@@ -10,5 +10,5 @@ mod split_mix;
 
 pub use bootstrap::{Interval, RESAMPLES, SEED, bootstrap_mean, mean, standard_deviation};
 pub use groups::{Group, by_position};
-pub use paired::{Paired, Verdict, paired, smallest_detectable_difference};
+pub use paired::{LEAST_PROMPTS, Paired, Verdict, paired, smallest_detectable_difference};
 pub use split_mix::SplitMix64;

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Interval, bootstrap_mean, mean, standard_deviation};
 use crate::error::{Error, Result};
 
+/// Below so many prompts no difference is called significant: all differences of n prompts have the same sign by chance in
+/// 2 / 2ⁿ of cases, more than 5 % for fewer than 6, and then a percentile bootstrap excludes 0.
+pub const LEAST_PROMPTS: usize = 6;
+
 /// What a paired comparison lets one say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -17,7 +21,7 @@ pub enum Verdict {
     Worse,
     /// The interval contains 0.
     NoSignificantDifference,
-    /// Fewer than two prompts: nothing can be said.
+    /// Fewer than [`LEAST_PROMPTS`]: nothing can be said.
     TooFewPrompts,
 }
 
@@ -65,6 +69,7 @@ pub fn paired(left: &[f64], right: &[f64], seed: u64) -> Result<Paired> {
     let interval = bootstrap_mean(&differences, seed);
     let verdict = match interval {
         None => Verdict::TooFewPrompts,
+        Some(_) if differences.len() < LEAST_PROMPTS => Verdict::TooFewPrompts,
         Some(Interval { low, .. }) if low > 0.0 => Verdict::Better,
         Some(Interval { high, .. }) if high < 0.0 => Verdict::Worse,
         Some(_) => Verdict::NoSignificantDifference,
@@ -96,6 +101,8 @@ mod tests {
         let same = paired(&base, &base, SEED).unwrap();
         assert_eq!(same.verdict.to_string(), "no significant difference");
         assert_eq!(paired(&[0.1], &[0.9], SEED).unwrap().verdict, Verdict::TooFewPrompts);
+        assert_eq!(paired(&[0.1; 5], &[0.9; 5], SEED).unwrap().verdict, Verdict::TooFewPrompts);
+        assert_eq!(paired(&[0.1; 6], &[0.9; 6], SEED).unwrap().verdict, Verdict::Worse);
     }
 
     #[test]

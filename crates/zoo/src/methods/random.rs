@@ -1,5 +1,8 @@
 //! Null baseline: of the output, the newest entries and random others stay; the prompt's entries are pinned.
 //!
+//! One entry is drawn at each step once the budget is full, so an entry's chance to live falls geometrically with its age: a soft
+//! window, not a uniform sample of the output.
+//!
 //! The decode rule of "Random Attention" (2026), <https://arxiv.org/abs/2609.03430>, under SCOPE's protection of the prompt: a
 //! method that does not beat it has shown no signal in its scores, only in what it pins.
 //!

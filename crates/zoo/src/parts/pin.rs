@@ -20,7 +20,7 @@ impl Pin {
         match self {
             Self::Sinks(sinks) => position < sinks,
             Self::Prompt => position < view.prompt_tokens,
-            Self::Recent(recent) => position + recent >= view.tokens,
+            Self::Recent(recent) => position.saturating_add(recent) >= view.tokens,
         }
     }
 }

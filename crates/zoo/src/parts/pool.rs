@@ -22,8 +22,8 @@ impl Pool {
         let reach = width / 2;
         (0..scores.len())
             .map(|entry| {
-                let near =
-                    &scores[entry.saturating_sub(reach)..(entry + reach + 1).min(scores.len())];
+                let near = &scores[entry.saturating_sub(reach)
+                    ..entry.saturating_add(reach + 1).min(scores.len())];
                 match self {
                     Self::Avg(_) => near.iter().sum::<f32>() / width as f32,
                     _ => near.iter().copied().fold(f32::NEG_INFINITY, f32::max),

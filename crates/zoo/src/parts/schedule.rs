@@ -40,9 +40,9 @@ impl Size {
         match self {
             Self::Fixed(entries) => entries,
             Self::Growing { recent, heavy, tokens } => {
-                let grown =
-                    generated.saturating_sub(recent) * heavy / tokens.saturating_sub(recent).max(1);
-                recent + grown.min(heavy)
+                let whole = tokens.saturating_sub(recent).max(1);
+                let part = generated.saturating_sub(recent).min(whole);
+                recent + (part as u128 * heavy as u128 / whole as u128) as usize
             }
         }
     }
@@ -56,7 +56,7 @@ impl Schedule {
             Self::Every { interval, size } if moment.generated.is_multiple_of(interval) => size,
             Self::Never | Self::Every { .. } => return 0,
         };
-        moment.entries.saturating_sub(moment.pool + size.at(moment.generated))
+        moment.entries.saturating_sub(moment.pool.saturating_add(size.at(moment.generated)))
     }
 
     /// Most entries beyond the prompt pool that are left after the step, over `steps` steps.
@@ -65,7 +65,7 @@ impl Schedule {
             Self::Never => steps,
             Self::EveryStep(Size::Fixed(entries)) => steps.min(entries),
             Self::EveryStep(size) => steps.min(size.at(steps)),
-            Self::Every { interval, size } => steps.min(size.at(steps) + interval),
+            Self::Every { interval, size } => steps.min(size.at(steps).saturating_add(interval)),
         }
     }
 }
