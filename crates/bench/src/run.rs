@@ -1,7 +1,7 @@
 //! Running a grid: prompts are read once, arms forked, lanes stepped, cells journalled.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     let folder = Folder::open(&args.results, &plan, args.force)?;
     let (mut journal, _) = Journal::open(&folder.journal(args.shard))?;
-    let done: BTreeSet<String> = folder.records()?.into_iter().map(|record| record.cell).collect();
+    let done = folder.records()?;
     let progress = Progress::new(&plan, args.quiet);
     for model in &plan.models {
         run_model(args, &plan.experiment, model, &done, &mut journal, &progress)?;
@@ -94,7 +94,7 @@ fn run_model(
     args: &RunArgs,
     experiment: &Experiment,
     plan: &ModelPlan,
-    done: &BTreeSet<String>,
+    done: &[Record],
     journal: &mut Journal,
     progress: &Progress,
 ) -> Result<()> {
@@ -104,10 +104,15 @@ fn run_model(
     for prompt in &plan.prompts {
         for arm in &experiment.arms {
             let cell = identify(&model, prompt, arm, &experiment.generation, &args.machine.device)?;
-            if done.contains(&cell) {
-                progress.skip();
-            } else {
-                pending.push(Pending { cell, prompt, arm });
+            let same = |record: &&Record| {
+                (record.sample, &record.arm) == (prompt.sample.index, &arm.label)
+                    && record.model == plan.choice.name
+                    && record.weights == plan.model.weights.to_string()
+            };
+            match done.iter().find(same) {
+                Some(record) if record.cell == cell => progress.skip(),
+                Some(record) => return Err(foreign(record).into()),
+                None => pending.push(Pending { cell, prompt, arm }),
             }
         }
     }
@@ -151,6 +156,16 @@ fn run_model(
         }
     }
     Ok(())
+}
+
+/// A journal entry of the same name that was computed from something else.
+fn foreign(record: &Record) -> Fault {
+    let Record { arm, sample, .. } = record;
+    let message = format!(
+        "arm `{arm}`, sample {sample} lies in the journal, computed from another model file, prompt or device"
+    );
+    Fault::usage(message)
+        .hint("give another `--results` folder, or `--force` to set these results aside")
 }
 
 fn tokens(prompt: &Prompt) -> Result<&[u32]> {

@@ -158,6 +158,17 @@ fn other_settings_are_refused_and_earlier_results_set_aside() {
 }
 
 #[test]
+fn other_data_under_the_same_settings_is_refused_before_anything_runs() {
+    let place = Workplace::new();
+    place.run("results", &["--limit", "1"]).succeeded();
+    let journal = place.journal("results");
+    let data = place.path("data/official/gsm8k_3.jsonl");
+    fs::write(&data, read(&data).replace("pens", "pans")).unwrap();
+    place.run("results", &[]).failed(2, &["sample 0", "another model file, prompt or device"]);
+    assert_eq!(place.journal("results"), journal);
+}
+
+#[test]
 fn limits_shards_and_lanes_leave_the_numbers_alone() {
     let place = Workplace::new();
     let whole = place.summary("whole", &[]);
