@@ -1,12 +1,70 @@
-//! An arm as the command line writes it.
+//! Arms as experiment files and the command line write them.
+
+use std::fmt::Write;
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
-use toml::Table;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 use zoo::methods::{Full, Never};
-use zoo::{Decode, Prefill};
+use zoo::{Arm, Decode, Prefill};
 
 use crate::fault::Fault;
+use crate::problem::{Problem, typed};
+use crate::sweep;
+
+/// Budgets that the arms' methods share: each fills the parameter of that name where an arm leaves it out.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Budget {
+    /// `budget` of prefill methods.
+    prefill: Option<Value>,
+    /// `budget` of decode methods.
+    decode: Option<Value>,
+    /// `recent` of decode methods.
+    recent: Option<Value>,
+}
+
+/// An arm for every combination of its lists, labelled by what was picked.
+pub(crate) fn expand_arm(arm: &Value, budget: &Budget) -> Result<Vec<Arm>, Problem> {
+    let Value::Table(arm) = arm else {
+        return Err(Problem::plain("each of `arms` must be a table"));
+    };
+    let mut arm = arm.clone();
+    let (prefills, decodes) = (parameters(Prefill::examples()), parameters(Decode::examples()));
+    for (phase, methods, key, value) in [
+        ("prefill", &prefills, "budget", &budget.prefill),
+        ("decode", &decodes, "budget", &budget.decode),
+        ("decode", &decodes, "recent", &budget.recent),
+    ] {
+        if let (Some(value), Some(Value::Table(method))) = (value, arm.get_mut(phase)) {
+            let takes = methods
+                .iter()
+                .any(|known| known.get("name") == method.get("name") && known.contains_key(key));
+            if takes && !method.contains_key(key) && !method.contains_key("sinks") {
+                method.insert(key.to_owned(), value.clone());
+            }
+        }
+    }
+    let combinations = sweep::expand(&arm);
+    if combinations.is_empty() {
+        let label = arm.get("label").and_then(Value::as_str).unwrap_or_default();
+        return Err(Problem::plain(format!("arm `{label}`: an empty list leaves nothing to run")));
+    }
+    let arms = combinations.into_iter().map(|(arm, picked)| {
+        let mut arm: Arm = typed(Value::Table(arm))?;
+        for value in picked {
+            let _ = write!(arm.label, "-{value}");
+        }
+        Ok(arm)
+    });
+    arms.collect()
+}
+
+/// Methods as tables, which show the parameters that each takes.
+fn parameters<T: Serialize>(methods: Vec<T>) -> Vec<Table> {
+    methods.into_iter().filter_map(|method| Table::try_from(method).ok()).collect()
+}
 
 /// An arm from `prefill=NAME[:k=v,…] decode=NAME[:k=v,…]`; what is left out keeps everything.
 pub(crate) fn parse_arm(text: Option<&str>) -> Result<(Prefill, Decode)> {

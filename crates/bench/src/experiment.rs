@@ -1,6 +1,5 @@
 //! An experiment file: parsed strictly, a profile applied, lists multiplied out.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -8,8 +7,9 @@ use evaluator::Dataset;
 use runner::Weights;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use zoo::{Arm, Decode, Prefill};
+use zoo::Arm;
 
+use crate::arm::{Budget, expand_arm};
 use crate::fault::Fault;
 use crate::problem::{Problem, typed};
 use crate::sweep;
@@ -124,18 +124,6 @@ struct File {
     arms: Vec<Value>,
     #[serde(default)]
     run: RunOptions,
-}
-
-/// Budgets that the arms' methods share: each fills the parameter of that name where an arm leaves it out.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Budget {
-    /// `budget` of prefill methods.
-    prefill: Option<Value>,
-    /// `budget` of decode methods.
-    decode: Option<Value>,
-    /// `recent` of decode methods.
-    recent: Option<Value>,
 }
 
 /// Finds an experiment file by path, or by name in `experiments/` here or in a parent folder.
@@ -266,47 +254,6 @@ fn apply_profile(table: &mut Table, profile: Option<&str>) -> Result<String, Pro
     };
     sweep::overlay(table, over);
     Ok(name)
-}
-
-/// An arm for every combination of its lists, labelled by what was picked.
-fn expand_arm(arm: &Value, budget: &Budget) -> Result<Vec<Arm>, Problem> {
-    let Value::Table(arm) = arm else {
-        return Err(Problem::plain("each of `arms` must be a table"));
-    };
-    let mut arm = arm.clone();
-    let (prefills, decodes) = (parameters(Prefill::examples()), parameters(Decode::examples()));
-    for (phase, methods, key, value) in [
-        ("prefill", &prefills, "budget", &budget.prefill),
-        ("decode", &decodes, "budget", &budget.decode),
-        ("decode", &decodes, "recent", &budget.recent),
-    ] {
-        if let (Some(value), Some(Value::Table(method))) = (value, arm.get_mut(phase)) {
-            let takes = methods
-                .iter()
-                .any(|known| known.get("name") == method.get("name") && known.contains_key(key));
-            if takes && !method.contains_key(key) && !method.contains_key("sinks") {
-                method.insert(key.to_owned(), value.clone());
-            }
-        }
-    }
-    let combinations = sweep::expand(&arm);
-    if combinations.is_empty() {
-        let label = arm.get("label").and_then(Value::as_str).unwrap_or_default();
-        return Err(Problem::plain(format!("arm `{label}`: an empty list leaves nothing to run")));
-    }
-    let arms = combinations.into_iter().map(|(arm, picked)| {
-        let mut arm: Arm = typed(Value::Table(arm))?;
-        for value in picked {
-            let _ = write!(arm.label, "-{value}");
-        }
-        Ok(arm)
-    });
-    arms.collect()
-}
-
-/// Methods as tables, which show the parameters that each takes.
-fn parameters<T: Serialize>(methods: Vec<T>) -> Vec<Table> {
-    methods.into_iter().filter_map(|method| Table::try_from(method).ok()).collect()
 }
 
 #[cfg(test)]
