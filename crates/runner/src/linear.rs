@@ -2,7 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::quantized::k_quants::{BlockQ8_0, matmul};
+use candle_core::quantized::{GgmlDType, GgmlType, QMatMul, QTensor};
 use candle_core::{Device, Module, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -44,14 +45,28 @@ impl FromStr for Weights {
 
 /// Results up to which candle's host product takes a kernel of its own, if the weights are stored by output.
 const SMALL_PRODUCT: usize = 256;
+/// Rows, and columns, up to which candle's host product adds up in blocks of another length.
+const SMALL_SIDE: usize = 64;
 
 /// A matrix product without bias.
 #[derive(Debug, Clone)]
 pub(crate) enum Linear {
     /// Weights as `(inputs, outputs)`.
     Dense(Tensor),
-    /// Weights as `(outputs, inputs)` in blocks.
+    /// Weights as `(outputs, inputs)` in blocks, on the host.
+    Blocks(Arc<Blocks>),
+    /// The same on a device.
     Quantised(QMatMul),
+}
+
+/// A matrix in 8-bit blocks of 32 along its rows.
+///
+/// Candle's own tensor of such blocks would multiply them by kernels whose rounding depends on the machine: with AVX-512 it quantises
+/// activations in blocks of 256, eight times as coarse.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    blocks: Vec<BlockQ8_0>, // (outputs, inputs / 32)
+    outputs: usize,
 }
 
 impl Linear {
@@ -75,6 +90,13 @@ impl Linear {
     }
 
     fn q8_0(weight: &Tensor, device: &Device) -> Result<Self> {
+        let (outputs, inputs) = weight.dims2()?;
+        if device.is_cpu() && inputs.is_multiple_of(BlockQ8_0::BLCK_SIZE) {
+            let weight = weight.flatten_all()?.to_vec1::<f32>()?;
+            let mut blocks = vec![BlockQ8_0::zeros(); weight.len() / BlockQ8_0::BLCK_SIZE];
+            BlockQ8_0::from_float(&weight, &mut blocks);
+            return Ok(Self::Blocks(Arc::new(Blocks { blocks, outputs })));
+        }
         let blocks = QTensor::quantize_onto(weight, GgmlDType::Q8_0, device)?;
         Ok(Self::Quantised(QMatMul::from_arc(Arc::new(blocks))?))
     }
@@ -83,22 +105,41 @@ impl Linear {
     /// - `x`: `(rows, inputs)`
     /// - returns `(rows, outputs)`
     ///
-    /// A row's result does not depend on the other rows. A product with a single row, or with few rows of few outputs, would
-    /// take another kernel, whose sums differ in the last bits, so such rows are repeated: one row is computed as two.
+    /// A row's result does not depend on the other rows.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
+            Self::Dense(weight) => dense(x, weight),
+            Self::Blocks(weight) => weight.forward(x),
             Self::Quantised(product) => Ok(product.forward(x)?),
-            Self::Dense(weight) => {
-                let rows = x.dim(0)?;
-                let least = (SMALL_PRODUCT / weight.dim(1)? + 1).max(2);
-                if rows >= least {
-                    return Ok(x.matmul(weight)?);
-                }
-                Ok(Tensor::cat(&vec![x; least.div_ceil(rows)], 0)?
-                    .matmul(weight)?
-                    .narrow(0, 0, rows)?)
-            }
         }
+    }
+}
+
+/// Candle's host product takes other kernels, whose sums differ in the last bits, for a single row, for few rows of few outputs, and for more
+/// than 64 rows of fewer outputs. So one row is computed as two, few are repeated, and many are taken in parts.
+fn dense(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (rows, outputs) = (x.dim(0)?, weight.dim(1)?);
+    if outputs <= SMALL_SIDE && rows > SMALL_SIDE {
+        let part =
+            |start| dense(&x.narrow(0, start, SMALL_SIDE.min(rows - start))?.contiguous()?, weight);
+        let parts: Vec<Tensor> = (0..rows).step_by(SMALL_SIDE).map(part).collect::<Result<_>>()?;
+        return Ok(Tensor::cat(&parts, 0)?);
+    }
+    let least = (SMALL_PRODUCT / outputs + 1).max(2);
+    if rows >= least {
+        return Ok(x.matmul(weight)?);
+    }
+    let repeated = Tensor::cat(&vec![x; least.div_ceil(rows)], 0)?.narrow(0, 0, least)?;
+    Ok(repeated.matmul(weight)?.narrow(0, 0, rows)?)
+}
+
+impl Blocks {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (rows, inputs) = x.dims2()?;
+        let x = x.flatten_all()?.to_vec1::<f32>()?;
+        let mut products = vec![0.0; rows * self.outputs];
+        matmul((rows, inputs, self.outputs), &x, &self.blocks, &mut products)?;
+        Ok(Tensor::from_vec(products, (rows, self.outputs), &Device::Cpu)?)
     }
 }
 
