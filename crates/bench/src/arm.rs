@@ -66,29 +66,35 @@ fn parameters<T: Serialize>(methods: Vec<T>) -> Vec<Table> {
     methods.into_iter().filter_map(|method| Table::try_from(method).ok()).collect()
 }
 
-/// An arm from `prefill=NAME[:k=v,…] decode=NAME[:k=v,…]`; what is left out keeps everything.
-pub(crate) fn parse_arm(text: Option<&str>) -> Result<(Prefill, Decode)> {
-    let (mut prefill, mut decode) = (None, None);
-    for half in text.unwrap_or_default().split_whitespace() {
-        let method = match half.split_once('=') {
-            Some(("prefill", method)) if prefill.is_none() => {
-                prefill = Some(parse_method(method)?);
-                continue;
-            }
-            Some(("decode", method)) if decode.is_none() => method,
+/// An arm from `prefill=NAME[:k=v,…] decode=NAME[:k=v,…] [mode=…] [granularity=…]`; what is left out keeps everything.
+pub(crate) fn parse_arm(text: Option<&str>) -> Result<Arm> {
+    let mut arm = Arm::new("", Prefill::Full(Full {}), Decode::None(Never {}));
+    let mut seen = Vec::new();
+    for part in text.unwrap_or_default().split_whitespace() {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        if seen.contains(&key) {
+            return Err(Fault::usage(format!("`--arm`: `{key}` is given twice")).into());
+        }
+        seen.push(key);
+        match key {
+            "prefill" => arm.prefill = parse_method(value)?,
+            "decode" => arm.decode = parse_method(value)?,
+            "mode" => arm.mode = parse_word(value)?,
+            "granularity" => arm.granularity = Some(parse_word(value)?),
             _ => {
                 let hint = "such as `prefill=h2o:budget=2048 decode=slide:budget=512,recent=256`";
-                return Err(Fault::usage(format!(
-                    "`--arm`: `{half}` is not a prefill or decode method"
-                ))
-                .hint(hint)
-                .into());
+                let message = format!("`--arm`: `{part}` is not a prefill or decode method");
+                return Err(Fault::usage(message).hint(hint).into());
             }
-        };
-        decode = Some(parse_method(method)?);
+        }
     }
-    let whole = || Prefill::Full(Full {});
-    Ok((prefill.unwrap_or_else(whole), decode.unwrap_or(Decode::None(Never {}))))
+    Ok(arm)
+}
+
+fn parse_word<T: DeserializeOwned>(word: &str) -> Result<T> {
+    let value = Value::from(word).try_into();
+    Ok(value
+        .map_err(|error: toml::de::Error| Fault::usage(format!("`--arm`: {}", error.message())))?)
 }
 
 fn parse_method<T: DeserializeOwned>(text: &str) -> Result<T> {
@@ -115,16 +121,21 @@ mod tests {
 
     #[test]
     fn halves_that_are_left_out_keep_everything() {
-        assert_eq!(parse_arm(None).unwrap(), (Prefill::Full(Full {}), Decode::None(Never {})));
-        let (prefill, decode) = parse_arm(Some("decode=slide:budget=64,recent=32")).unwrap();
-        assert_eq!(prefill, Prefill::Full(Full {}));
-        assert!(matches!(decode, Decode::Slide(slide) if (slide.budget, slide.recent) == (64, 32)));
+        let full = Arm::new("", Prefill::Full(Full {}), Decode::None(Never {}));
+        assert_eq!(parse_arm(None).unwrap(), full);
+        let arm = parse_arm(Some("decode=slide:budget=64,recent=32 mode=reference")).unwrap();
+        assert_eq!((&arm.prefill, arm.mode), (&full.prefill, zoo::Mode::Reference));
+        assert!(
+            matches!(arm.decode, Decode::Slide(slide) if (slide.budget, slide.recent) == (64, 32))
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let message = |text| parse_arm(Some(text)).unwrap_err().to_string();
         assert_eq!(message("slide"), "`--arm`: `slide` is not a prefill or decode method");
+        assert!(message("mode=sond").contains("unknown variant `sond`"));
+        assert_eq!(message("mode=sound mode=sound"), "`--arm`: `mode` is given twice");
         assert!(message("decode=slide:budget").contains("`budget` of `slide` is not `key=value`"));
         assert!(message("decode=slide:budget=4,recen=2").contains("unknown field `recen`"));
         assert!(message("decode=slid").contains("unknown variant `slid`"));

@@ -36,6 +36,8 @@ enum Command {
     Nll(NllArgs),
     /// Logits after every token of a text, as safetensors
     Logits(LogitsArgs),
+    /// Run policies over recorded queries, keys and values, in reference mode
+    Replay(ReplayArgs),
     /// List the compression methods, or show one's page and parts
     Methods {
         /// A method's name
@@ -201,6 +203,18 @@ pub(crate) struct LogitsArgs {
     pub(crate) out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Cases and their parameters, beside the recordings
+    pub(crate) manifest: PathBuf,
+    /// A case to replay, if not all of them; may be given again
+    #[arg(long = "case", value_name = "NAME")]
+    pub(crate) cases: Vec<String>,
+    /// Folder to write what each case kept to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
 impl Cli {
     /// What to compute on, for commands that compute.
     fn machine(&self) -> Option<&MachineArgs> {
@@ -232,6 +246,7 @@ pub(crate) fn dispatch() -> Result<()> {
         Some(Command::Generate(args)) => command::generate(&args),
         Some(Command::Nll(args)) => command::nll(&args),
         Some(Command::Logits(args)) => command::logits(&args),
+        Some(Command::Replay(args)) => command::replay(&args),
         Some(Command::Methods { name }) => command::methods(name.as_deref()),
         Some(Command::Models) => command::models(),
         Some(Command::Doctor) => command::doctor(),

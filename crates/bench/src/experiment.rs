@@ -224,7 +224,7 @@ impl Experiment {
             if let Some(other) = self.arms[..index].iter().find(|other| other.label == arm.label) {
                 return Err(Problem::plain(format!("two arms are called `{}`", other.label)));
             }
-            let same = |other: &&Arm| other.prefill == arm.prefill && other.decode == arm.decode;
+            let same = |other: &&Arm| Arm { label: arm.label.clone(), ..(*other).clone() } == *arm;
             if let Some(other) = self.arms[..index].iter().find(same) {
                 return Err(Problem::plain(format!(
                     "arms `{}` and `{}` are the same",
@@ -344,9 +344,7 @@ recent = 16
     fn what_cannot_work_is_refused_with_the_reason() {
         let refuse =
             |set: &str| Experiment::parse(TEXT, None, &[set.to_owned()]).unwrap_err().message;
-        assert!(
-            refuse("budget.recent=48").contains("`recent` = 48 leaves no room in a budget of 32")
-        );
+        assert!(refuse("budget.recent=48").contains("`recent` = 48 exceeds `budget` = 32"));
         assert_eq!(refuse("name=../x"), "`name` = \"../x\": use letters, digits, `_`, `-` and `.`");
         assert_eq!(refuse("task.questions=0"), "`task.questions` must be at least 1");
         assert_eq!(refuse("nowhere.x=0"), "`--set nowhere.x`: there is no `nowhere`");

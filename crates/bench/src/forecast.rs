@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use runner::{Config, Weights};
-use zoo::Arm;
+use zoo::{Layer, Policies};
 
 use crate::experiment::Experiment;
 use crate::fault::Fault;
@@ -78,19 +78,22 @@ impl ModelPlan {
         let shape = &self.choice.shape;
         let longest = self.prompts.iter().map(|prompt| prompt.length.tokens()).max().unwrap_or(0);
         let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
-        let mut most = 0;
+        let mut lane = 0;
         for arm in &experiment.arms {
-            most = most.max(arm.peak_entries(longest, context)?);
+            let policies = arm.policies(context)?;
+            for prompt in &self.prompts {
+                policies.prefill.check(prompt.length.tokens())?;
+            }
+            lane = lane.max(peak(&policies, shape, longest, context).1);
         }
-        let entry = shape.token_bytes(NUMBER);
         let embedding = shape.vocabulary * shape.hidden;
         Ok(Memory {
             weights: match self.model.weights {
                 Weights::F32 => (parameters(shape) + embedding) * 4,
                 Weights::Q8_0 => parameters(shape) * 34 / 32 + embedding * 4,
             },
-            prompt: longest * entry,
-            lane: most * entry,
+            prompt: longest * shape.token_bytes(NUMBER),
+            lane,
             free: free_memory(),
         })
     }
@@ -123,14 +126,11 @@ impl ModelPlan {
         }
         let _ = writeln!(text, "  {:<24} {:>12} {:>12}  binds", "arm", "peak entries", "peak MiB");
         for arm in &experiment.arms {
-            let peak = arm.peak_entries(*most, context)?;
-            let mib = (peak * entry) as f64 / f64::from(1 << 20);
-            let _ = writeln!(
-                text,
-                "  {:<24} {peak:>12} {mib:>12.1}  {}",
-                arm.label,
-                binds(arm, &lengths, context)?
-            );
+            let policies = arm.policies(context)?;
+            let (entries, bytes) = peak(&policies, &self.choice.shape, *most, context);
+            let mib = bytes as f64 / f64::from(1 << 20);
+            let binds = binds(&policies, &lengths, context, self.choice.shape.layers);
+            let _ = writeln!(text, "  {:<24} {entries:>12} {mib:>12.1}  {binds}", arm.label);
         }
         let memory = self.memory(experiment)?;
         let _ = writeln!(text, "  memory: {}", describe_memory(memory, experiment.run.lanes));
@@ -154,19 +154,31 @@ impl ModelPlan {
     }
 }
 
+/// Entries per head and layer that an arm holds at most, mean over layers, and the bytes of them all.
+fn peak(
+    policies: &Policies,
+    shape: &Config,
+    prompt: usize,
+    context: zoo::Context,
+) -> (usize, usize) {
+    let entries = policies.peak_entries(prompt, context.max_new_tokens, shape.layers);
+    let entry = shape.token_bytes(NUMBER) * policies.copies(shape.query_heads / shape.kv_heads);
+    (entries, entries.saturating_mul(entry))
+}
+
 /// For how many prompts an arm can drop anything.
-fn binds(arm: &Arm, lengths: &[usize], context: zoo::Context) -> Result<String> {
-    let (prefill, decode) = arm.policies(context)?;
-    let at_prefill = lengths.iter().filter(|&&tokens| prefill.pool(tokens) < tokens).count();
+fn binds(policies: &Policies, lengths: &[usize], context: zoo::Context, layers: usize) -> String {
+    let at_prefill = lengths.iter().filter(|&&tokens| policies.compresses(tokens, layers)).count();
     let steps = context.max_new_tokens.saturating_sub(1);
-    let at_decode = decode.schedule.peak(steps) < steps;
+    let schedule = policies.decode.schedule;
+    let at_decode = Layer::all(layers).any(|layer| schedule.peak(steps, layer) < steps);
     let all = lengths.len();
-    Ok(match (at_prefill, at_decode) {
+    match (at_prefill, at_decode) {
         (0, false) => "never: nothing is dropped".to_owned(),
         (0, true) => "while decoding".to_owned(),
         (some, false) => format!("at prefill for {some} of {all} prompts"),
         (some, true) => format!("at prefill for {some} of {all} prompts, and while decoding"),
-    })
+    }
 }
 
 /// Weights that a token is multiplied with.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use zoo::{Decode, Prefill};
+use zoo::{Counters, Decode, Granularity, Mode, Prefill};
 
 use crate::fault::Fault;
 
@@ -27,6 +27,13 @@ pub(crate) struct Record {
     pub(crate) arm: String,
     pub(crate) prefill: Prefill,
     pub(crate) decode: Decode,
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) granularity: Option<Granularity>,
+    /// Where the published counters stood at the end, for arms that carry them to the next sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) counters: Option<Counters>,
     pub(crate) max_new_tokens: usize,
     pub(crate) prompt_tokens: usize,
     /// Generated ids, the end token included.

@@ -1,11 +1,13 @@
 //! Which KV-cache compression to use when a language model writes long answers.
 
 mod arm;
+mod carried;
 mod cli;
 mod command;
 mod data;
 mod experiment;
 mod fault;
+mod file;
 mod forecast;
 mod hub;
 mod journal;

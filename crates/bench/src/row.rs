@@ -357,12 +357,16 @@ mod tests {
         full
         h2o budget=2048 window=8
         snapkv budget=2048 window=8 pool=7 pooling=max
+        pyramidkv budget=2048 window=8 pool=7 pooling=max slope=20
+        pyramidinfer budget=2048 window=8 slope=20
         streaming-llm budget=2048 recent=1024
         none
         slide budget=512 recent=256
         adaptive budget=512 recent=256
         discontinuous budget=512 recent=256
         h2o budget=512 recent=256
+        h2o-cumulative budget=512 recent=256
+        pyramidinfer budget=512 recent=256
         streaming-llm budget=512 recent=256
         random budget=512 recent=256
         recency budget=512

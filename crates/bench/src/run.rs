@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, TRACE_STEPS};
 use sha2::{Digest, Sha256};
-use zoo::{Arm, Observation};
+use zoo::{Arm, Counters, Observation};
 
+use crate::carried::Carried;
 use crate::cli::RunArgs;
 use crate::command::print;
 use crate::experiment::{self, Experiment, Generation};
@@ -100,6 +101,7 @@ fn run_model(
 ) -> Result<()> {
     let model = plan.choice.load(plan.model.weights, &args.machine)?;
     let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
+    let mut carried = Carried::new(experiment, context, args.shard)?;
     let mut pending = Vec::new();
     for prompt in &plan.prompts {
         for arm in &experiment.arms {
@@ -110,14 +112,19 @@ fn run_model(
                     && record.weights == plan.model.weights.to_string()
             };
             match done.iter().find(same) {
-                Some(record) if record.cell == cell => progress.skip(),
+                Some(record) if record.cell == cell => {
+                    carried.ended(&arm.label, record.counters.unwrap_or_default());
+                    progress.skip();
+                }
                 Some(record) => return Err(foreign(record).into()),
                 None => pending.push(Pending { cell, prompt, arm }),
             }
         }
     }
-    let observations: Vec<Observation> =
-        experiment.arms.iter().filter_map(|arm| arm.prefill.policy().ok()?.observation()).collect();
+    let mut observations: Vec<Observation> = Vec::new();
+    for arm in &experiment.arms {
+        observations.extend(arm.policies(context)?.observations());
+    }
 
     let mut engine = Engine::new(&model, plan.memory(experiment)?.lanes(experiment.run.lanes)?);
     let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
@@ -125,7 +132,8 @@ fn run_model(
     let mut pending = pending.into_iter().peekable();
     while pending.peek().is_some() || !engine.is_idle() {
         while engine.has_room() {
-            let Some(cell) = pending.next() else { break };
+            let ready = |cell: &Pending<'_>| carried.counters(&cell.arm.label).is_some();
+            let Some(cell) = pending.next_if(ready) else { break };
             let sample = cell.prompt.sample.index;
             let prefilled = match current.take() {
                 Some((of, prefilled)) if of == sample => prefilled,
@@ -134,14 +142,16 @@ fn run_model(
                     model.prefill(tokens(cell.prompt)?, &observations)?
                 }
             };
-            let (prefill, decode) = cell.arm.policies(context)?;
+            let policies = cell.arm.policies(context)?;
             let limits = Limits {
                 max_new_tokens: context.max_new_tokens,
                 end_tokens: model.tokenizer().end_tokens().to_vec(),
                 stop_on_loop: experiment.generation.stop_on_loop,
             };
             let seed = zoo::stream(&[experiment.generation.seed, sample as u64]);
-            let job = Job { prefill, decode, limits, forced: None, seed };
+            let counters = carried.counters(&cell.arm.label).unwrap_or_default();
+            carried.started(&cell.arm.label);
+            let job = Job { policies, counters, limits, forced: None, seed };
             let id = engine.start(&prefilled, &job)?;
             running.insert(id, (cell, millis(prefilled.elapsed())));
             current = Some((sample, prefilled));
@@ -150,6 +160,7 @@ fn run_model(
         for (id, outcome) in engine.step()? {
             let (cell, ttft_ms) =
                 running.remove(&id).context("a lane ended that was never started")?;
+            carried.ended(&cell.arm.label, outcome.counters);
             let record = record(experiment, &model, cell, ttft_ms, outcome)?;
             journal.append(&record)?;
             progress.done(&record);
@@ -185,14 +196,13 @@ fn identify(
 ) -> Result<String> {
     let identity = model.identity();
     let parts = serde_json::json!({
-        "format": 1,
+        "format": 2,
         "device": device.split(':').next(),
         "model": identity.sha256,
         "weights": identity.weights,
         "prompt": tokens(prompt)?,
         "answers": prompt.sample.answers,
-        "prefill": arm.prefill,
-        "decode": arm.decode,
+        "arm": Arm { label: String::new(), ..arm.clone() },
         "generation": generation,
     });
     let hash = Sha256::digest(serde_json::to_vec(&parts)?);
@@ -220,6 +230,9 @@ fn record(
         arm: cell.arm.label.clone(),
         prefill: cell.arm.prefill.clone(),
         decode: cell.arm.decode.clone(),
+        mode: cell.arm.mode,
+        granularity: cell.arm.granularity,
+        counters: Some(outcome.counters).filter(|&counters| counters != Counters::default()),
         max_new_tokens: experiment.generation.max_new_tokens,
         prompt_tokens,
         text: model.tokenizer().decode(&outcome.tokens)?,

@@ -145,9 +145,9 @@ fn texts_are_generated() {
     refuse(&["--prompt", "x", "--arm", "slid"], 2, &["`slid`", "hint: "]);
     refuse(&["--prompt", "x", "--arm", "decode=slid"], 2, &["`slid`"]);
     refuse(
-        &["--prompt", "x", "--arm", "decode=slide:budget=8,recent=8"],
+        &["--prompt", "x", "--arm", "decode=slide:budget=8,recent=9"],
         2,
-        &["`recent` = 8 leaves no room in a budget of 8"],
+        &["`recent` = 9 exceeds `budget` = 8"],
     );
     refuse(&["--prompt", "x", "--device", "tpu"], 3, &["device `tpu`"]);
     refuse(&["--prompt", "x", "--threads", "0"], 2, &["`--threads`"]);

@@ -46,6 +46,27 @@ pub(crate) fn causal_mask(rows: usize, before: usize, device: &Device) -> Result
     Ok(Tensor::from_vec(mask, (rows, before + rows), device)?)
 }
 
+/// The published code's mask over a whole prompt: causal among the last `window` tokens, and nowhere else.
+///
+/// # Shapes
+/// - returns `(rows, tokens)`, for the rows from `start` on
+pub(crate) fn corner_mask(
+    rows: usize,
+    start: usize,
+    tokens: usize,
+    window: usize,
+    device: &Device,
+) -> Result<Tensor> {
+    let corner = tokens.saturating_sub(window);
+    let hidden = |row: usize, key: usize| row >= corner && key >= corner && key > row;
+    let mask: Vec<f32> = (start..start + rows)
+        .flat_map(|row| {
+            (0..tokens).map(move |key| if hidden(row, key) { f32::NEG_INFINITY } else { 0.0 })
+        })
+        .collect();
+    Ok(Tensor::from_vec(mask, (rows, tokens), device)?)
+}
+
 /// Attention of a block of rows over all entries, the block's own included, under a causal mask.
 ///
 /// # Shapes
@@ -53,13 +74,37 @@ pub(crate) fn causal_mask(rows: usize, before: usize, device: &Device) -> Result
 /// - `mask`: `(rows, entries)`
 /// - returns the output `(kv_heads, group * rows, head_dim)` and the probabilities `(kv_heads, group * rows, entries)`
 pub(crate) fn block(q: &Tensor, entries: &Entries, mask: &Tensor) -> Result<(Tensor, Tensor)> {
+    let probabilities = probabilities(q, entries, mask)?;
+    Ok((probabilities.matmul(&entries.values()?)?, probabilities))
+}
+
+/// What a block of rows attends to under a mask.
+///
+/// # Shapes
+/// - `q`: `(kv_heads, group * rows, head_dim)`, from [`grouped`]
+/// - `mask`: `(rows, entries)`
+/// - returns `(kv_heads, group * rows, entries)`
+pub(crate) fn probabilities(q: &Tensor, entries: &Entries, mask: &Tensor) -> Result<Tensor> {
     let (rows, keys) = mask.dims2()?;
     let scores = q.matmul(&entries.keys()?)?; // (kv_heads, group * rows, entries)
     let (kv_heads, grouped_rows, _) = scores.dims3()?;
     let scores =
         scores.reshape((kv_heads * grouped_rows / rows, rows, keys))?.broadcast_add(mask)?;
-    let probabilities = softmax(&scores.reshape((kv_heads, grouped_rows, keys))?)?;
-    Ok((probabilities.matmul(&entries.values()?)?, probabilities))
+    softmax(&scores.reshape((kv_heads, grouped_rows, keys))?)
+}
+
+/// One head per query head: each KV head's row, once for every query head of its group.
+///
+/// # Shapes
+/// - `row`: `(1, kv_heads, head_dim)`
+/// - returns `(1, heads, head_dim)`
+pub(crate) fn copied(row: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, kv_heads, head_dim) = row.dims3()?;
+    if kv_heads == heads {
+        return Ok(row.clone());
+    }
+    let copies = row.unsqueeze(2)?.broadcast_as((rows, kv_heads, heads / kv_heads, head_dim))?;
+    Ok(copies.contiguous()?.reshape((rows, heads, head_dim))?)
 }
 
 /// Rows that one product over shared entries takes: beyond, candle's would add up in other blocks, and so round otherwise.

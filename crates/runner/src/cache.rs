@@ -17,6 +17,7 @@ pub struct Entries {
     values: Tensor, // (kv_heads, capacity, head_dim)
     positions: Vec<Vec<u32>>, // (kv_heads, slots in use)
     holes: Vec<Vec<usize>>, // (kv_heads, holes), ascending
+    scores: Option<Vec<Vec<f32>>>, // (kv_heads, slots in use): what a policy has summed up of each entry, if it does
 }
 
 impl Entries {
@@ -39,6 +40,7 @@ impl Entries {
             values: Tensor::zeros((kv_heads, capacity, head_dim), dtype, device)?,
             positions: vec![Vec::new(); kv_heads],
             holes: vec![Vec::new(); kv_heads],
+            scores: None,
         })
     }
 
@@ -61,9 +63,45 @@ impl Entries {
         self.positions.first().map_or(0, Vec::len)
     }
 
-    /// Bytes allocated for keys and values, whether in use or not.
+    /// Bytes allocated for keys, values and summed-up scores, whether in use or not.
     pub fn bytes(&self) -> usize {
+        let scores = self.scores.iter().flatten().map(|head| head.capacity() * size_of::<f32>());
         (self.keys.elem_count() + self.values.elem_count()) * self.keys.dtype().size_in_bytes()
+            + scores.sum::<usize>()
+    }
+
+    /// Positions of one KV head's entries that were not evicted, in slot order.
+    pub fn kept(&self, head: usize) -> impl Iterator<Item = u32> {
+        let holes = &self.holes[head];
+        let live = move |slot: &usize| holes.binary_search(slot).is_err();
+        (0..self.slots()).filter(live).map(move |slot| self.positions[head][slot])
+    }
+
+    /// Starts to sum up scores, from these on.
+    ///
+    /// # Shapes
+    /// - `scores`: `(kv_heads, slots)`
+    pub(crate) fn track(&mut self, scores: Vec<Vec<f32>>) {
+        self.scores = Some(scores);
+    }
+
+    /// Adds to the scores, where they are summed up.
+    ///
+    /// # Shapes
+    /// - `attention`: `(kv_heads, group, slots)`
+    pub(crate) fn accumulate(&mut self, attention: &[Vec<Vec<f32>>]) {
+        for (sums, group) in self.scores.iter_mut().flatten().zip(attention) {
+            for row in group {
+                for (sum, more) in sums.iter_mut().zip(row) {
+                    *sum += more;
+                }
+            }
+        }
+    }
+
+    /// One KV head's scores in slot order, where they are summed up.
+    pub(crate) fn scores(&self, head: usize) -> Option<&[f32]> {
+        self.scores.as_ref().map(|scores| scores[head].as_slice())
     }
 
     /// Positions of one KV head's entries, in slot order.
@@ -98,6 +136,9 @@ impl Entries {
         for head in &mut self.positions {
             head.extend(positions.clone());
         }
+        for head in self.scores.iter_mut().flatten() {
+            head.resize(slots + positions.len(), 0.0);
+        }
         Ok(())
     }
 
@@ -118,8 +159,11 @@ impl Entries {
             &v.reshape((kv_heads, 1, head_dim))?,
             1,
         )?;
-        for (head, slot) in self.positions.iter_mut().zip(slots) {
+        for (head, &slot) in self.positions.iter_mut().zip(&slots) {
             head[slot] = position;
+        }
+        for (head, &slot) in self.scores.iter_mut().flatten().zip(&slots) {
+            head[slot] = 0.0;
         }
         Ok(())
     }
@@ -153,6 +197,16 @@ impl Entries {
         Ok(())
     }
 
+    /// Lays entries out anew; those that are not named go.
+    ///
+    /// # Shapes
+    /// - `kept`: `(kv_heads, entries)`, slots in their new order
+    pub(crate) fn arrange(&mut self, kept: &[Vec<usize>]) -> Result<()> {
+        debug_assert!(self.holes.iter().all(Vec::is_empty), "settle comes first");
+        *self = self.select(kept)?;
+        Ok(())
+    }
+
     /// A copy of all entries, with room for one more.
     pub(crate) fn copy(&self) -> Result<Self> {
         let everything: Vec<usize> = (0..self.slots()).collect();
@@ -161,15 +215,23 @@ impl Entries {
         Ok(copy)
     }
 
-    /// A copy of some entries.
+    /// A copy of some entries, in as many heads as are named: each head here gives rise to the same number of consecutive ones there.
     ///
     /// # Shapes
-    /// - `kept`: `(kv_heads, entries)`, at least one entry; slots in the order that the copy will have
+    /// - `kept`: `(heads, entries)`, at least one entry; slots in the order that the copy will have
     pub(crate) fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
+        let copies = kept.len() / self.heads();
         let mut keys = Vec::with_capacity(kept.len());
         let mut values = Vec::with_capacity(kept.len());
         let mut positions = Vec::with_capacity(kept.len());
+        let gather = |scores: &Vec<Vec<f32>>| {
+            let of = |(head, slots): (usize, &Vec<usize>)| {
+                slots.iter().map(|&slot| scores[head / copies][slot]).collect()
+            };
+            kept.iter().enumerate().map(of).collect()
+        };
         for (head, slots) in kept.iter().enumerate() {
+            let head = head / copies;
             let index: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
             let index = Tensor::new(index, self.keys.device())?;
             keys.push(self.keys.get(head)?.index_select(&index, 1)?);
@@ -180,6 +242,7 @@ impl Entries {
             keys: Tensor::stack(&keys, 0)?,
             values: Tensor::stack(&values, 0)?,
             holes: vec![Vec::new(); kept.len()],
+            scores: self.scores.as_ref().map(gather),
             positions,
         };
         copy.reserve(copy.slots())?;
@@ -190,6 +253,9 @@ impl Entries {
     fn reserve(&mut self, slots: usize) -> Result<()> {
         let (kv_heads, head_dim, capacity) = self.keys.dims3()?;
         let needed = slots.next_multiple_of(PAGE);
+        for head in self.scores.iter_mut().flatten() {
+            head.reserve_exact(needed.saturating_sub(head.len()));
+        }
         if needed > capacity {
             let (dtype, device) = (self.keys.dtype(), self.keys.device().clone());
             let more = needed - capacity;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use zoo::{DecodePolicy, PrefillPolicy};
+use zoo::{Counters, Policies};
 
-use crate::attention::{grouped, step};
+use crate::attention::{copied, grouped, step};
 use crate::cache::Entries;
 use crate::lane::{Lane, Limits, Outcome, Stop};
 use crate::llama::{Attend, Llama};
@@ -16,10 +16,10 @@ use crate::{Error, Model, Prefilled, Result};
 /// What a lane is to do.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// What survives of the prompt.
-    pub prefill: PrefillPolicy,
-    /// What goes while tokens are generated.
-    pub decode: DecodePolicy,
+    /// What survives of the prompt, and what goes while tokens are generated.
+    pub policies: Policies,
+    /// Where the published counters stand when it starts, for the policies that carry them from one prompt to the next.
+    pub counters: Counters,
     /// When the lane ends.
     pub limits: Limits,
     /// Tokens to feed instead of the most likely ones; their log-probabilities are recorded.
@@ -135,15 +135,16 @@ impl<'a> Engine<'a> {
 }
 
 /// One row per lane.
-struct Lanes<'a>(&'a mut [Lane]);
+pub(crate) struct Lanes<'a>(pub(crate) &'a mut [Lane]);
 
 impl Attend for Lanes<'_> {
     fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-        let kv_heads = k.dim(1)?;
         let mut queries = Vec::with_capacity(self.0.len());
         for (row, lane) in self.0.iter_mut().enumerate() {
-            lane.push(layer, &k.narrow(0, row, 1)?, &v.narrow(0, row, 1)?)?;
-            queries.push(grouped(&q.narrow(0, row, 1)?, kv_heads)?); // (kv_heads, group, head_dim)
+            let heads = lane.own(layer).heads();
+            let (k, v) = (k.narrow(0, row, 1)?, v.narrow(0, row, 1)?);
+            lane.push(layer, &copied(&k, heads)?, &copied(&v, heads)?)?;
+            queries.push(grouped(&q.narrow(0, row, 1)?, heads)?); // (heads, group, head_dim)
         }
         let mut outputs: Vec<Option<Tensor>> = vec![None; self.0.len()];
         for (pool, rows) in by_pool(self.0) {

@@ -67,6 +67,25 @@ pub enum Error {
     /// A method's parameters cannot work.
     #[error(transparent)]
     Method(#[from] zoo::Error),
+    /// A policy wants attention that prefill was not told to record.
+    #[error("prefill was not told to record {0:?}")]
+    Unobserved(zoo::Observation),
+    /// A recording whose numbers do not fill its shape.
+    #[error(
+        "the recording does not hold {layers} layers of {query_heads} query heads over {kv_heads} KV heads, {tokens} tokens, {prompt_tokens} of them the prompt's"
+    )]
+    Recording {
+        /// Layers.
+        layers: usize,
+        /// Query heads per layer.
+        query_heads: usize,
+        /// KV heads per layer.
+        kv_heads: usize,
+        /// Tokens in all.
+        tokens: usize,
+        /// Of them, the prompt's.
+        prompt_tokens: usize,
+    },
     /// The tensor library refused an operation.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo::{DecodePolicy, Moment, View};
+use zoo::{Counters, DecodePolicy, Layer, Moment, Selection, View};
 
 use crate::cache::Entries;
 use crate::prefill::Pool;
@@ -66,6 +66,8 @@ pub struct Outcome {
     pub evictions: u64,
     /// Entries per KV head and layer after each [`TRACE_STEPS`]-th step, mean over layers.
     pub trace: Vec<f32>,
+    /// The published counters as they stand at the end; another lane may go on from there.
+    pub counters: Counters,
 }
 
 /// Steps between two points of [`Outcome::trace`].
@@ -84,6 +86,7 @@ pub(crate) struct Lane {
     prompt_tokens: usize,
     tokens: Vec<u32>,
     logprobs: Vec<f32>,
+    counters: Counters,
     cost: Cost,
 }
 
@@ -93,6 +96,8 @@ struct LayerCache {
     own: Entries,
     /// Entries per KV head that prefill left in this layer, whether shared or not.
     pool: usize,
+    /// Selections that have run, those that dropped nothing among them.
+    selections: usize,
 }
 
 /// Running sums over a lane's steps.
@@ -111,17 +116,22 @@ struct Cost {
 impl Lane {
     /// Forks a lane from a prompt under a job's arm.
     pub(crate) fn fork(id: usize, prefilled: &Prefilled, job: &Job) -> Result<Self> {
-        let pool = prefilled.pool(&job.prefill, job.seed)?;
-        let shared = job.decode.spares_prompt().then(|| Arc::clone(&pool));
-        let layers = pool.layers.iter().map(|entries| {
-            let own = if shared.is_some() { entries.empty_like(1)? } else { entries.copy()? };
-            Ok(LayerCache { own, pool: entries.len() })
+        let policy = job.policies.decode.clone();
+        let pool = prefilled.pool(&job.policies, job.seed)?;
+        let shared = policy.spares_prompt().then(|| Arc::clone(&pool));
+        let layers = pool.layers.iter().enumerate().map(|(layer, entries)| {
+            let mut own = if shared.is_some() { entries.empty_like(1)? } else { entries.copy()? };
+            if policy.accumulates() {
+                own.track(prefilled.received(layer, &own)?);
+            }
+            Ok(LayerCache { own, pool: entries.len(), selections: 0 })
         });
         let mut lane = Self {
             id,
             layers: layers.collect::<Result<_>>()?,
             shared,
-            policy: job.decode.clone(),
+            counters: policy.start(job.counters),
+            policy,
             limits: job.limits.clone(),
             forced: job.forced.clone(),
             seed: job.seed,
@@ -176,6 +186,23 @@ impl Lane {
         &self.layers[layer].own
     }
 
+    /// The shared entries of a layer, if any, in front of the lane's own.
+    pub(crate) fn kept(&self, layer: usize, head: usize) -> Vec<u32> {
+        let shared = self.shared.as_ref().map(|pool| &pool.layers[layer]);
+        let parts = shared.into_iter().chain([self.own(layer)]);
+        parts.flat_map(|entries| entries.kept(head)).collect()
+    }
+
+    /// Selections that have run in a layer.
+    pub(crate) fn selections(&self, layer: usize) -> usize {
+        self.layers[layer].selections
+    }
+
+    /// The published counters as they stand.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
     /// Takes in this step's key and value, `(1, kv_heads, head_dim)` each.
     pub(crate) fn push(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<()> {
         let (_, position) = self.next();
@@ -188,49 +215,86 @@ impl Lane {
     }
 
     /// Entries of a layer, shared ones included.
-    fn entries(&self, layer: usize) -> usize {
-        let LayerCache { own, pool } = &self.layers[layer];
+    pub(crate) fn entries(&self, layer: usize) -> usize {
+        let LayerCache { own, pool, .. } = &self.layers[layer];
         if self.shared.is_some() { pool + own.len() } else { own.len() }
     }
 
     /// Evicts what the policy wants gone from a layer, now that this step's attention is known.
     ///
     /// # Shapes
-    /// - `probabilities`: `(kv_heads, group, shared + own)`
+    /// - `probabilities`: `(heads, group, shared + own)`
     pub(crate) fn evict(&mut self, layer: usize, probabilities: &Tensor) -> Result<()> {
-        let generated = self.tokens.len();
-        let entries = self.entries(layer);
-        let LayerCache { own, pool } = &mut self.layers[layer];
-        let due = self.policy.due(Moment { generated, pool: *pool, entries });
-        if due == 0 {
+        let moment = self.moment(layer);
+        let due = self.policy.due(moment, &mut self.counters);
+        if due.is_none() && !self.policy.accumulates() {
             return Ok(());
         }
         let started = Instant::now();
+        let own = &mut self.layers[layer].own;
         let attention = if self.policy.needs_attention() {
-            let of_own = probabilities.narrow(2, entries - own.len(), own.len())?;
+            let of_own = probabilities.narrow(2, moment.entries - own.len(), own.len())?;
             of_own.to_dtype(DType::F32)?.to_vec3::<f32>()?
         } else {
             vec![Vec::new(); own.heads()]
         };
-        let evicted: Vec<Vec<usize>> = attention
-            .iter()
-            .enumerate()
-            .map(|(head, group)| {
-                let rows: Vec<&[f32]> = group.iter().map(Vec::as_slice).collect();
-                let view = View {
-                    positions: own.positions(head),
-                    attention: &rows,
-                    prompt_tokens: self.prompt_tokens,
-                    tokens: self.prompt_tokens + generated,
-                    seed: zoo::stream(&[self.seed, layer as u64, head as u64, generated as u64]),
-                };
-                self.policy.selector.evict(&view, due)
-            })
-            .collect();
-        self.cost.evictions += evicted.iter().map(|slots| slots.len() as u64).sum::<u64>();
-        own.evict(evicted);
+        own.accumulate(&attention);
+        if let Some(selection) = due {
+            self.select(layer, moment, selection, &attention)?;
+        }
         self.cost.policy += started.elapsed();
         Ok(())
+    }
+
+    /// Runs a selection in each head of a layer.
+    ///
+    /// # Shapes
+    /// - `attention`: `(heads, group, own)`
+    fn select(
+        &mut self,
+        layer: usize,
+        moment: Moment,
+        selection: Selection,
+        attention: &[Vec<Vec<f32>>],
+    ) -> Result<()> {
+        let LayerCache { own, selections, .. } = &mut self.layers[layer];
+        let choose = |(head, group): (usize, &Vec<Vec<f32>>)| {
+            let rows: Vec<&[f32]> = match own.scores(head) {
+                Some(sums) => vec![sums],
+                None => group.iter().map(Vec::as_slice).collect(),
+            };
+            let step = [self.seed, layer as u64, head as u64, moment.generated as u64];
+            let view = View {
+                positions: own.positions(head),
+                attention: &rows,
+                prompt_tokens: moment.prompt_tokens,
+                tokens: moment.prompt_tokens + moment.generated,
+                seed: zoo::stream(&step),
+            };
+            match selection {
+                Selection::Evict(count) => self.policy.selector.evict(&view, count),
+                Selection::Arrange(count) => self.policy.selector.arrange(&view, count),
+            }
+        };
+        let chosen: Vec<Vec<usize>> = attention.iter().enumerate().map(choose).collect();
+        let before = own.len();
+        match selection {
+            Selection::Evict(_) => own.evict(chosen),
+            Selection::Arrange(_) => own.arrange(&chosen)?,
+        }
+        *selections += 1;
+        self.cost.evictions += ((before - own.len()) * own.heads()) as u64;
+        Ok(())
+    }
+
+    fn moment(&self, layer: usize) -> Moment {
+        Moment {
+            layer: Layer { index: layer, count: self.layers.len() },
+            prompt_tokens: self.prompt_tokens,
+            generated: self.tokens.len(),
+            pool: self.layers[layer].pool,
+            entries: self.entries(layer),
+        }
     }
 
     /// Notes what a finished step cost; `lanes` took part in it.
@@ -277,6 +341,7 @@ impl Lane {
             bytes_peak: self.cost.bytes_peak,
             evictions: self.cost.evictions,
             trace: self.cost.trace,
+            counters: self.counters,
             tokens: self.tokens,
             logprobs: self.logprobs,
         }

@@ -17,6 +17,7 @@ mod llama;
 mod model;
 mod observe;
 mod prefill;
+mod replay;
 mod rope;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -31,6 +32,7 @@ pub use lane::{Limits, Outcome, Stop, TRACE_STEPS};
 pub use linear::Weights;
 pub use model::{Identity, Model, device};
 pub use prefill::Prefilled;
+pub use replay::{Recording, Replayed, ReplayedStep};
 pub use tokenizer::Tokenizer;
 
 /// What this crate's functions return.

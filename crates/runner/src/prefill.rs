@@ -3,27 +3,36 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Tensor};
-use zoo::{Observation, PrefillPolicy, View};
+use candle_core::{DType, Device, Tensor};
+use zoo::{Granularity, Layer, Observation, Policies, PrefillPolicy, View};
 
 use crate::attention::{block, causal_mask, grouped, ungrouped};
 use crate::cache::Entries;
 use crate::llama::{Attend, Llama};
 use crate::observe::Recorder;
-use crate::{Error, Result};
+use crate::{Config, Error, Result};
 
 /// Rows that prefill computes at a time: no scores are ever held for more.
-const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
 
 /// A prompt's cache and what its reading showed; shared by all lanes that continue it, and never changed.
 #[derive(Debug)]
 pub struct Prefilled {
     tokens: Vec<u32>,
     pool: Arc<Pool>,
+    group: usize, // query heads per KV head
     recorders: Vec<Recorder>,
     logits: Vec<f32>, // (vocabulary,), of the last token
     elapsed: Duration,
-    pools: Mutex<Vec<(PrefillPolicy, u64, Weak<Pool>)>>, // policy, seed, what it left
+    pools: Mutex<Vec<(Kind, Weak<Pool>)>>,
+}
+
+/// All that decides what is left of a prompt.
+#[derive(Debug, Clone, PartialEq)]
+struct Kind {
+    policy: PrefillPolicy,
+    granularity: Granularity,
+    seed: u64,
 }
 
 /// What one prefill policy left of a prompt, one [`Entries`] per layer.
@@ -53,14 +62,9 @@ impl Prefilled {
         })?;
         let hidden = hidden.ok_or(Error::EmptyPrompt)?;
         let logits = model.logits(&hidden)?.to_dtype(DType::F32)?.squeeze(0)?.to_vec1()?;
-        Ok(Self {
-            tokens: tokens.to_vec(),
-            pool: Arc::new(Pool { layers: reader.layers }),
-            recorders: reader.recorders,
-            logits,
-            elapsed: started.elapsed(),
-            pools: Mutex::default(),
-        })
+        let mut prefilled = reader.finish(tokens.to_vec(), logits)?;
+        prefilled.elapsed = started.elapsed();
+        Ok(prefilled)
     }
 
     /// Tokens of the prompt.
@@ -78,50 +82,87 @@ impl Prefilled {
         &self.logits
     }
 
-    /// What `policy` leaves of the prompt. Lanes with the same policy share it for as long as one of them lives, and with the same
-    /// seed if the policy draws.
-    pub(crate) fn pool(&self, policy: &PrefillPolicy, seed: u64) -> Result<Arc<Pool>> {
-        if policy.pool(self.tokens.len()) == self.tokens.len() {
+    /// What an arm leaves of the prompt. Lanes that leave the same share it for as long as one of them lives; the seed matters only if the
+    /// policy draws.
+    pub(crate) fn pool(&self, policies: &Policies, seed: u64) -> Result<Arc<Pool>> {
+        let Policies { prefill: policy, granularity, .. } = policies;
+        policy.check(self.tokens.len())?;
+        if policy.keeps_all(self.tokens.len()) && *granularity == Granularity::KvHead {
             return Ok(Arc::clone(&self.pool));
         }
         let seed = if policy.draws() { seed } else { 0 };
+        let kind = Kind { policy: policy.clone(), granularity: *granularity, seed };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|(_, _, pool)| pool.strong_count() > 0);
-        if let Some(pool) = pools
-            .iter()
-            .find(|(of, by, _)| (of, *by) == (policy, seed))
-            .and_then(|(_, _, pool)| pool.upgrade())
-        {
+        pools.retain(|(_, pool)| pool.strong_count() > 0);
+        let found = pools.iter().find(|(of, _)| *of == kind).and_then(|(_, pool)| pool.upgrade());
+        if let Some(pool) = found {
             return Ok(pool);
         }
-        let pool = Arc::new(self.compress(policy, seed)?);
-        pools.push((policy.clone(), seed, Arc::downgrade(&pool)));
+        let pool = Arc::new(self.compress(&kind, policies.copies(self.group))?);
+        pools.push((kind, Arc::downgrade(&pool)));
         Ok(pool)
     }
 
-    fn compress(&self, policy: &PrefillPolicy, seed: u64) -> Result<Pool> {
-        let recorder = self
-            .recorders
-            .iter()
-            .find(|recorder| Some(recorder.observation()) == policy.observation());
-        let layers = self.pool.layers.iter().enumerate().map(|(layer, entries)| {
+    fn compress(&self, kind: &Kind, copies: usize) -> Result<Pool> {
+        let recorder = kind.policy.observation().map(|wanted| self.recorder(wanted)).transpose()?;
+        let layers = Layer::all(self.pool.layers.len()).map(|layer| {
+            let entries = &self.pool.layers[layer.index];
             let rows: Vec<&[f32]> =
-                recorder.map(|recorder| recorder.rows(layer).collect()).unwrap_or_default();
-            let kept: Vec<Vec<usize>> = (0..entries.heads())
+                recorder.map(|recorder| recorder.rows(layer.index).collect()).unwrap_or_default();
+            let heads = entries.heads() * copies;
+            let group = rows.len() / heads;
+            let kept: Vec<Vec<usize>> = (0..heads)
                 .map(|head| {
-                    let group = rows.len() / entries.heads();
-                    policy.keep(&View {
-                        positions: entries.positions(head),
+                    let view = View {
+                        positions: entries.positions(head / copies),
                         attention: &rows[head * group..(head + 1) * group],
                         prompt_tokens: self.tokens.len(),
                         tokens: self.tokens.len(),
-                        seed: zoo::stream(&[seed, layer as u64, head as u64]),
-                    })
+                        seed: zoo::stream(&[kind.seed, layer.index as u64, head as u64]),
+                    };
+                    kind.policy.keep(&view, layer)
                 })
                 .collect();
             entries.select(&kept)
         });
         Ok(Pool { layers: layers.collect::<Result<_>>()? })
+    }
+
+    /// Attention that some entries of a layer received from all prompt queries that see them, summed over each head's queries.
+    ///
+    /// # Shapes
+    /// - returns `(heads, entries)`, like `entries`
+    pub(crate) fn received(&self, layer: usize, entries: &Entries) -> Result<Vec<Vec<f32>>> {
+        let recorder = self.recorder(Observation::AllQueries(zoo::Mask::Causal))?;
+        let rows: Vec<&[f32]> = recorder.rows(layer).collect();
+        let group = rows.len() / entries.heads();
+        let sums = (0..entries.heads()).map(|head| {
+            let rows = &rows[head * group..(head + 1) * group];
+            let sum = |&position: &u32| rows.iter().map(|row| row[position as usize]).sum();
+            entries.positions(head).iter().map(sum).collect()
+        });
+        Ok(sums.collect())
+    }
+
+    fn recorder(&self, wanted: Observation) -> Result<&Recorder> {
+        let found = self.recorders.iter().find(|recorder| recorder.observation() == wanted);
+        found.ok_or(Error::Unobserved(wanted))
+    }
+}
+
+/// The shape of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheShape {
+    pub(crate) layers: usize,
+    pub(crate) query_heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl CacheShape {
+    fn of(config: &Config) -> Self {
+        let Config { layers, query_heads, kv_heads, head_dim, .. } = *config;
+        Self { layers, query_heads, kv_heads, head_dim }
     }
 }
 
@@ -129,6 +170,7 @@ impl Prefilled {
 #[derive(Debug)]
 pub(crate) struct Reader {
     layers: Vec<Entries>,
+    group: usize, // query heads per KV head
     recorders: Vec<Recorder>,
     start: usize,
     mask: Option<Tensor>, // (rows, start + rows), of the current block
@@ -140,22 +182,47 @@ impl Reader {
         if tokens > config.context {
             return Err(Error::Context { prompt: tokens, output: 0, context: config.context });
         }
-        let heads = (config.kv_heads, config.head_dim);
+        Self::with_shape(&CacheShape::of(config), tokens, observations, &model.device)
+    }
+
+    /// A reader for a cache of this shape, whoever provides the queries, keys and values.
+    pub(crate) fn with_shape(
+        shape: &CacheShape,
+        tokens: usize,
+        observations: &[Observation],
+        device: &Device,
+    ) -> Result<Self> {
+        let CacheShape { layers, query_heads, kv_heads, head_dim } = *shape;
         let mut distinct = observations.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
         Ok(Self {
-            layers: (0..config.layers)
-                .map(|_| Entries::new(heads, tokens, DType::F32, &model.device))
+            layers: (0..layers)
+                .map(|_| Entries::new((kv_heads, head_dim), tokens, DType::F32, device))
                 .collect::<Result<_>>()?,
+            group: query_heads / kv_heads,
             recorders: distinct
                 .into_iter()
-                .map(|observation| {
-                    Recorder::new(observation, config.layers, config.query_heads, tokens)
-                })
+                .map(|observation| Recorder::new(observation, layers, query_heads, tokens))
                 .collect(),
             start: 0,
             mask: None,
+        })
+    }
+
+    /// The prompt, once all of it has been read; the time is the caller's to know.
+    pub(crate) fn finish(mut self, tokens: Vec<u32>, logits: Vec<f32>) -> Result<Prefilled> {
+        for recorder in &mut self.recorders {
+            recorder.finish(&self.layers)?;
+        }
+        Ok(Prefilled {
+            tokens,
+            pool: Arc::new(Pool { layers: self.layers }),
+            group: self.group,
+            recorders: self.recorders,
+            logits,
+            elapsed: Duration::ZERO,
+            pools: Mutex::default(),
         })
     }
 
@@ -169,12 +236,16 @@ impl Reader {
         for block in tokens.chunks(BLOCK) {
             let positions: Vec<u32> =
                 (self.start..self.start + block.len()).map(|position| position as u32).collect();
-            self.mask = Some(causal_mask(block.len(), self.start, &model.device)?);
-            let hidden = model.forward(block, &positions, self)?;
-            each(&hidden)?;
-            self.start += block.len();
+            each(&model.forward(block, &positions, self)?)?;
+            self.advance(block.len());
         }
         Ok(())
+    }
+
+    /// Goes on to the next block.
+    pub(crate) fn advance(&mut self, rows: usize) {
+        self.start += rows;
+        self.mask = None;
     }
 }
 
@@ -183,13 +254,15 @@ impl Attend for Reader {
         let (rows, kv_heads, _) = k.dims3()?;
         let entries = &mut self.layers[layer];
         entries.extend(k, v, self.start as u32..(self.start + rows) as u32)?;
-        let mask = match &self.mask {
-            Some(mask) => mask.clone(),
+        let mask = match self.mask.take() {
+            Some(mask) => mask,
             None => causal_mask(rows, self.start, q.device())?,
         };
-        let (out, probabilities) = block(&grouped(q, kv_heads)?, entries, &mask)?;
+        let q = grouped(q, kv_heads)?;
+        let (out, probabilities) = block(&q, entries, &mask)?;
+        self.mask = Some(mask);
         for recorder in &mut self.recorders {
-            recorder.add(layer, self.start, rows, &probabilities)?;
+            recorder.add(layer, self.start, rows, &q, &probabilities)?;
         }
         ungrouped(&out, rows)
     }
@@ -197,8 +270,7 @@ impl Attend for Reader {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-    use zoo::{Pin, Score, Selector};
+    use zoo::{Allocate, DecodePolicy, Pin, Score, Selector};
 
     use super::*;
 
@@ -212,6 +284,7 @@ mod tests {
         Prefilled {
             tokens: vec![0; tokens as usize],
             pool: Arc::new(Pool { layers: (0..2).map(layer).collect() }),
+            group: 3,
             recorders: Vec::new(),
             logits: Vec::new(),
             elapsed: Duration::ZERO,
@@ -219,39 +292,49 @@ mod tests {
         }
     }
 
-    fn keep(budget: usize, score: Score) -> PrefillPolicy {
-        PrefillPolicy::Budget { budget, selector: Selector::new([Pin::Recent(4)], score) }
+    fn arm(prefill: PrefillPolicy, granularity: Granularity) -> Policies {
+        Policies { prefill, decode: DecodePolicy::never(), granularity }
+    }
+
+    fn all() -> Policies {
+        arm(PrefillPolicy::All, Granularity::KvHead)
+    }
+
+    fn keep(budget: usize, score: Score) -> Policies {
+        let selector = Selector::new([Pin::Recent(4)], score);
+        let allocate = Allocate::Uniform(budget);
+        arm(PrefillPolicy::Budget { allocate, selector }, Granularity::KvHead)
     }
 
     #[test]
     fn lanes_that_keep_the_same_share_its_pages() {
         let prefilled = prefilled(100);
-        let share = |a: (&PrefillPolicy, u64), b: (&PrefillPolicy, u64)| {
-            Arc::ptr_eq(&prefilled.pool(a.0, a.1).unwrap(), &prefilled.pool(b.0, b.1).unwrap())
-        };
-        let held = prefilled.pool(&keep(20, Score::Newest), 1).unwrap();
-        assert!(share((&PrefillPolicy::All, 1), (&PrefillPolicy::All, 2)), "the whole prompt");
-        assert!(
-            share((&PrefillPolicy::All, 1), (&keep(100, Score::Random), 2)),
-            "a budget that covers it"
-        );
-        assert!(
-            Arc::ptr_eq(&held, &prefilled.pool(&keep(20, Score::Newest), 2).unwrap()),
-            "the same part of it"
-        );
-        assert!(
-            !share((&keep(20, Score::Newest), 1), (&keep(21, Score::Newest), 1)),
-            "another budget"
-        );
+        let pool = |arm: &Policies, seed| prefilled.pool(arm, seed).unwrap();
+        assert!(Arc::ptr_eq(&pool(&all(), 1), &pool(&all(), 2)), "the whole prompt");
+        let covers = keep(100, Score::Random);
+        assert!(Arc::ptr_eq(&pool(&all(), 1), &pool(&covers, 2)), "a budget that covers it");
+        let held = pool(&keep(20, Score::Newest), 1);
+        assert!(Arc::ptr_eq(&held, &pool(&keep(20, Score::Newest), 2)), "the same part of it");
+        assert!(!Arc::ptr_eq(&held, &pool(&keep(21, Score::Newest), 1)), "another budget");
 
-        let drawn = prefilled.pool(&keep(20, Score::Random), 1).unwrap();
-        assert!(
-            Arc::ptr_eq(&drawn, &prefilled.pool(&keep(20, Score::Random), 1).unwrap()),
-            "the same draw"
-        );
-        assert!(
-            !Arc::ptr_eq(&drawn, &prefilled.pool(&keep(20, Score::Random), 2).unwrap()),
-            "another draw"
-        );
+        let drawn = pool(&keep(20, Score::Random), 1);
+        assert!(Arc::ptr_eq(&drawn, &pool(&keep(20, Score::Random), 1)), "the same draw");
+        assert!(!Arc::ptr_eq(&drawn, &pool(&keep(20, Score::Random), 2)), "another draw");
+    }
+
+    #[test]
+    fn a_cache_per_query_head_copies_its_group() {
+        let prefilled = prefilled(100);
+        let copied = arm(PrefillPolicy::All, Granularity::QueryHead);
+        let (whole, copied) = (prefilled.pool(&all(), 1), prefilled.pool(&copied, 1));
+        let (whole, copied) = (whole.unwrap(), copied.unwrap());
+        assert_eq!((whole.layers[0].heads(), copied.layers[0].heads()), (2, 6));
+        assert_eq!(copied.bytes(), 3 * whole.bytes());
+    }
+
+    #[test]
+    fn attention_that_was_not_recorded_is_no_attention() {
+        let error = prefilled(100).pool(&keep(20, Score::LastQueries(4)), 1).unwrap_err();
+        assert!(matches!(error, Error::Unobserved(Observation::LastQueries(4))), "{error}");
     }
 }

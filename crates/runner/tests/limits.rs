@@ -7,17 +7,12 @@ mod support;
 use runner::{Engine, Error, Job, Limits, Model};
 use support::{bits, job, prefill, prompt, relative_error, tiny};
 use zoo::methods::{Full, Never};
-use zoo::{Arm, Decode, Observation, Prefill};
+use zoo::{Arm, Decode, Mask, Observation, Prefill};
+
+const ALL: Observation = Observation::AllQueries(Mask::Causal);
 
 fn full(new_tokens: usize) -> Job {
-    job(
-        &Arm {
-            label: String::new(),
-            prefill: Prefill::Full(Full {}),
-            decode: Decode::None(Never {}),
-        },
-        new_tokens,
-    )
+    job(&Arm::new("full", Prefill::Full(Full {}), Decode::None(Never {})), new_tokens)
 }
 
 #[test]
@@ -128,12 +123,7 @@ fn what_is_observed_changes_no_bit_of_the_text() {
     let model = tiny();
     let tokens = prompt(56, 300);
     let unobserved = model.prefill(&tokens, &[]).unwrap();
-    let observed = model
-        .prefill(
-            &tokens,
-            &[Observation::AllQueries, Observation::LastQueries(8), Observation::AllQueries],
-        )
-        .unwrap();
+    let observed = model.prefill(&tokens, &[ALL, Observation::LastQueries(8), ALL]).unwrap();
     let run = |prefilled| bits(&Engine::run(model, prefilled, &full(20)).unwrap());
     assert_eq!(observed.logits(), unobserved.logits());
     assert_eq!(run(&observed), run(&unobserved));

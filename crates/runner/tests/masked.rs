@@ -7,6 +7,7 @@
 mod support;
 
 use std::fs::File;
+use std::sync::OnceLock;
 
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
@@ -160,7 +161,20 @@ impl Naive {
         may_go: impl Fn(usize, usize) -> bool,
         worth: impl Fn(&[&Entry], usize) -> f64,
     ) {
-        for entries in self.caches.iter_mut().flatten() {
+        self.mask_by_layer([size; 3], may_go, worth);
+    }
+
+    /// The same, to another size in each layer.
+    fn mask_by_layer(
+        &mut self,
+        sizes: [usize; 3],
+        may_go: impl Fn(usize, usize) -> bool,
+        worth: impl Fn(&[&Entry], usize) -> f64,
+    ) {
+        let layers = self.caches.iter_mut().zip(sizes);
+        for (entries, size) in
+            layers.flat_map(|(cache, size)| cache.iter_mut().map(move |head| (head, size)))
+        {
             let free: Vec<&Entry> = entries
                 .iter()
                 .filter(|entry| !entry.masked && may_go(entry.position, self.tokens))
@@ -228,14 +242,17 @@ fn difference(
     worst
 }
 
+/// Asserts that an arm does what its rules say.
+fn check(prefill: Prefill, of_prompt: Rule<'_>, decode: Decode, of_output: Rule<'_>) {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let file = Tiny::new(KV_HEADS);
+    let model = MODEL.get_or_init(|| load(&file, Weights::F32));
+    let arm = Arm::new(format!("{prefill:?} + {decode:?}"), prefill, decode);
+    assert!(difference(model, &file, &arm, of_prompt, of_output) < 1e-4, "{}", arm.label);
+}
+
 #[test]
 fn every_method_equals_its_rule_as_a_mask() {
-    let file = Tiny::new(KV_HEADS);
-    let model = load(&file, Weights::F32);
-    let check = |prefill: Prefill, of_prompt: Rule<'_>, decode: Decode, of_output: Rule<'_>| {
-        let arm = Arm { label: format!("{prefill:?} + {decode:?}"), prefill, decode };
-        assert!(difference(&model, &file, &arm, of_prompt, of_output) < 1e-4, "{}", arm.label);
-    };
     let (full, never) = (Prefill::Full(Full {}), Decode::None(Never {}));
     let nothing: Rule<'_> = &|_, _| ();
     check(full.clone(), nothing, never.clone(), nothing);
@@ -250,6 +267,15 @@ fn every_method_equals_its_rule_as_a_mask() {
     check(full.clone(), nothing, Decode::Slide(Slide { budget, recent }), slide);
     check(full.clone(), nothing, Decode::H2o(H2oDecode { budget, recent }), &|naive, _| {
         naive.mask(PROMPT + budget, all_but_recent, attention);
+    });
+    let cumulative = Decode::H2oCumulative(H2oCumulative { budget, recent });
+    check(full.clone(), nothing, cumulative.clone(), &|naive, _| {
+        naive.mask(PROMPT + budget, all_but_recent, |free, i| free[i].from_all_queries);
+    });
+    // 10 entries beyond the recent ones on average: 15 in the first layer, 5 in the last.
+    let falling = Decode::Pyramidinfer(PyramidInferDecode { budget, recent });
+    check(full.clone(), nothing, falling, &|naive, _| {
+        naive.mask_by_layer([21, 16, 11].map(|size| PROMPT + size), all_but_recent, attention);
     });
     check(full.clone(), nothing, Decode::Recency(Recency { budget }), &|naive, _| {
         naive.mask(PROMPT + budget, |p, _| p >= PROMPT, age);
@@ -270,14 +296,20 @@ fn every_method_equals_its_rule_as_a_mask() {
     };
     let adaptive: Rule<'_> =
         &|naive, generated| naive.mask(PROMPT + size(generated), output_but_recent, attention);
-    check(full.clone(), nothing, Decode::Adaptive(Adaptive { budget, recent }), adaptive);
+    check(
+        full.clone(),
+        nothing,
+        Decode::Adaptive(Adaptive { budget, recent, interval: None }),
+        adaptive,
+    );
     let every = (OUTPUT - recent) / (budget - recent);
     let now_and_then: Rule<'_> = &|naive, generated| {
         if generated % every == 0 {
             adaptive(naive, generated);
         }
     };
-    check(full, nothing, Decode::Discontinuous(Discontinuous { budget, recent }), now_and_then);
+    let discontinuous = Discontinuous { budget, recent, interval: None };
+    check(full, nothing, Decode::Discontinuous(discontinuous), now_and_then);
 
     let kept = 40;
     let before_window = |position, _| position + WINDOW < PROMPT;
@@ -309,4 +341,38 @@ fn every_method_equals_its_rule_as_a_mask() {
         let streaming = StreamingLlmPrefill { budget: kept, sinks: Some(4), recent: None };
         check(Prefill::StreamingLlm(streaming), ends, decode, of_output);
     }
+}
+
+#[test]
+fn pyramids_keep_less_the_deeper_the_layer() {
+    let nothing: Rule<'_> = &|_, _| ();
+    let before_window = |position, _| position + WINDOW < PROMPT;
+    let all_but_recent = |position, tokens| position + 6 < tokens;
+    let near = |free: &[&Entry], i: usize| {
+        free[i.saturating_sub(3)..(i + 4).min(free.len())]
+            .iter()
+            .map(|entry| entry.from_window)
+            .fold(0.0, f64::max)
+    };
+    let cumulative = Decode::H2oCumulative(H2oCumulative { budget: 16, recent: 6 });
+    // 32 entries beyond the window on average, from 48 to 16, and from 63 to 1.
+    let (budget, window) = (40, WINDOW);
+    let pyramid = PyramidKv { budget, window, pool: 7, pooling: Pooling::Max, slope: 2 };
+    check(
+        Prefill::Pyramidkv(pyramid),
+        &|naive, _| naive.mask_by_layer([56, 40, 24], before_window, near),
+        cumulative,
+        &|naive, _| {
+            let worth = |free: &[&Entry], i: usize| free[i].from_all_queries;
+            naive.mask_by_layer([72, 56, 40], all_but_recent, worth);
+        },
+    );
+    check(
+        Prefill::Pyramidinfer(PyramidInferPrefill { budget, window, slope: 20 }),
+        &|naive, _| {
+            naive.mask_by_layer([71, 40, 9], before_window, |free, i| free[i].from_all_queries);
+        },
+        Decode::None(Never {}),
+        nothing,
+    );
 }

@@ -20,14 +20,7 @@ const NEW_TOKENS: usize = 30;
 /// Logits of candle's model after a prompt and after each of the tokens that we chose; whether it would have chosen them too.
 fn compare(path: &Path, tokens: &[u32]) -> (f32, bool) {
     let model = Model::load("ours", path, Weights::F32, &Device::Cpu).unwrap();
-    let job = job(
-        &Arm {
-            label: String::new(),
-            prefill: Prefill::Full(Full {}),
-            decode: Decode::None(Never {}),
-        },
-        NEW_TOKENS,
-    );
+    let job = job(&Arm::new("full", Prefill::Full(Full {}), Decode::None(Never {})), NEW_TOKENS);
     let ours = Engine::run(&model, &prefill(&model, tokens, &[]), &job).unwrap().tokens;
     let mut rows = Vec::new();
     let text: Vec<u32> = tokens.iter().chain(&ours).copied().collect();

@@ -19,7 +19,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor, safetensors};
 use runner::{ChatTemplate, Engine, Job, Limits, Message, Model, Weights};
 use support::{bits, every_arm, job, prefill, relative_error, together};
-use zoo::{DecodePolicy, PrefillPolicy};
+use zoo::{Counters, Policies};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -251,8 +251,8 @@ fn greedy_text_equals_transformers() {
     let greedy = reference.greedy.unwrap();
     let prefilled = model.prefill(&reference.tokens, &[]).unwrap();
     let job = Job {
-        prefill: PrefillPolicy::All,
-        decode: DecodePolicy::never(),
+        policies: Policies::full(),
+        counters: Counters::default(),
         limits: Limits::exactly(greedy.len()),
         forced: None,
         seed: 0,

@@ -1,8 +1,8 @@
 /// Why a method's parameters cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The pinned entries leave nothing to choose.
-    #[error("method `{method}`: `{key}` = {pinned} leaves no room in a budget of {budget}")]
+    /// The pinned entries do not fit.
+    #[error("method `{method}`: `{key}` = {pinned} exceeds `budget` = {budget}")]
     NoRoom {
         /// Method as TOML names it.
         method: &'static str,
@@ -10,7 +10,7 @@ pub enum Error {
         key: &'static str,
         /// Its value, in entries.
         pinned: usize,
-        /// The budget that it must stay below, in entries.
+        /// The budget that it must fit into, in entries.
         budget: usize,
     },
     /// A parameter is outside what it may be.
@@ -34,5 +34,33 @@ pub enum Error {
         first: &'static str,
         /// The other.
         second: &'static str,
+    },
+    /// A method that the study did not run has no code to reproduce.
+    #[error(
+        "method `{method}`: `mode` = \"reference\" reproduces published code, and there is none; leave `mode` out"
+    )]
+    Unpublished {
+        /// Method as TOML names it.
+        method: &'static str,
+    },
+    /// A parameter that has a meaning in the other mode only.
+    #[error("method `{method}`: `{key}` needs `mode` = \"{mode}\"")]
+    Mode {
+        /// Method as TOML names it.
+        method: &'static str,
+        /// Parameter at fault.
+        key: &'static str,
+        /// The mode that it needs.
+        mode: &'static str,
+    },
+    /// The published code fails on a prompt of this length.
+    #[error(
+        "the published code fails on a prompt of {tokens} tokens: it asks for {wanted} entries, `budget` and `window`, of which there are fewer; leave `mode` out, or change `budget`"
+    )]
+    PublishedFails {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Entries that it asks for.
+        wanted: usize,
     },
 }

@@ -8,6 +8,7 @@
 //! The crate knows no tensor, file or clock, and so builds and tests in seconds.
 
 mod arm;
+mod class;
 mod error;
 mod method;
 pub mod methods;
@@ -15,9 +16,12 @@ pub mod parts;
 mod policy;
 mod view;
 
-pub use arm::Arm;
+pub use arm::{Arm, Granularity, Mode, Policies};
 pub use error::Error;
 pub use method::{Context, Decode, Method, Phase, Prefill};
-pub use parts::{Observation, Pin, Pool, Reduce, Schedule, Score, Size, stream};
-pub use policy::{DecodePolicy, PrefillPolicy, Selector};
+pub use parts::{
+    Allocate, Counters, Layer, Mask, Observation, Pin, Pool, Published, Pyramid, Quota, Reduce,
+    Schedule, Score, Size, Steps, stream,
+};
+pub use policy::{DecodePolicy, Order, PrefillPolicy, Selection, Selector};
 pub use view::{Moment, View};

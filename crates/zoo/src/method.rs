@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
 use crate::methods::{
-    Adaptive, Discontinuous, Full, H2oDecode, H2oPrefill, Never, Random, Recency, Slide, SnapKv,
-    StreamingLlmDecode, StreamingLlmPrefill,
+    Adaptive, Discontinuous, Full, H2oCumulative, H2oDecode, H2oPrefill, Never, PyramidInferDecode,
+    PyramidInferPrefill, PyramidKv, Random, Recency, Slide, SnapKv, StreamingLlmDecode,
+    StreamingLlmPrefill,
 };
 use crate::{DecodePolicy, Error, PrefillPolicy};
 
@@ -29,6 +31,11 @@ pub(crate) trait PrefillMethod {
 
     /// The method as a composition of parts; its parameters have been checked.
     fn policy(&self) -> PrefillPolicy;
+
+    /// What SCOPE's published code does in its place, if the study ran it.
+    fn published(&self) -> Option<Class> {
+        None
+    }
 }
 
 /// What a decode method's file provides.
@@ -43,8 +50,19 @@ pub(crate) trait DecodeMethod {
         Ok(())
     }
 
+    /// Refuses parameters that have a meaning in reference mode only.
+    fn check_sound(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The method as a composition of parts; its parameters have been checked.
     fn policy(&self, context: Context) -> DecodePolicy;
+
+    /// What SCOPE's published code does in its place behind such a prefill class, if the study ran it.
+    fn published(&self, class: &Class, context: Context) -> Option<DecodePolicy> {
+        let _ = (class, context);
+        None
+    }
 }
 
 /// The half of a run that a method acts in.
@@ -90,6 +108,13 @@ macro_rules! methods {
                 vec![$(Self::$variant($parameters::example())),*]
             }
 
+            /// Its name in TOML.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                }
+            }
+
             fn method(&self) -> &dyn $method {
                 match self {
                     $(Self::$variant(method) => method,)*
@@ -111,6 +136,8 @@ methods! {
     "full" Full(Full) "full.rs"
     "h2o" H2o(H2oPrefill) "h2o.rs"
     "snapkv" Snapkv(SnapKv) "snapkv.rs"
+    "pyramidkv" Pyramidkv(PyramidKv) "pyramidkv.rs"
+    "pyramidinfer" Pyramidinfer(PyramidInferPrefill) "pyramidinfer.rs"
     "streaming-llm" StreamingLlm(StreamingLlmPrefill) "streaming_llm.rs"
 }
 
@@ -122,6 +149,8 @@ methods! {
     "adaptive" Adaptive(Adaptive) "adaptive.rs"
     "discontinuous" Discontinuous(Discontinuous) "discontinuous.rs"
     "h2o" H2o(H2oDecode) "h2o.rs"
+    "h2o-cumulative" H2oCumulative(H2oCumulative) "h2o_cumulative.rs"
+    "pyramidinfer" Pyramidinfer(PyramidInferDecode) "pyramidinfer.rs"
     "streaming-llm" StreamingLlm(StreamingLlmDecode) "streaming_llm.rs"
     "random" Random(Random) "random.rs"
     "recency" Recency(Recency) "recency.rs"
@@ -144,6 +173,12 @@ impl Prefill {
         self.check()?;
         Ok(self.method().policy())
     }
+
+    /// What SCOPE's published code does in its place.
+    pub(crate) fn published(&self) -> Result<Class, Error> {
+        self.check()?;
+        self.method().published().ok_or(Error::Unpublished { method: self.name() })
+    }
 }
 
 impl Decode {
@@ -161,7 +196,15 @@ impl Decode {
     /// As [`Decode::check`].
     pub fn policy(&self, context: Context) -> Result<DecodePolicy, Error> {
         self.check()?;
+        self.method().check_sound()?;
         Ok(self.method().policy(context))
+    }
+
+    /// What SCOPE's published code does in its place behind a prefill class.
+    pub(crate) fn published(&self, class: &Class, context: Context) -> Result<DecodePolicy, Error> {
+        self.check()?;
+        let published = self.method().published(class, context);
+        published.ok_or(Error::Unpublished { method: self.name() })
     }
 }
 

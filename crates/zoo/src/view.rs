@@ -1,17 +1,23 @@
 //! What a policy may know.
 
+use crate::Layer;
+
 /// Counts of one layer of one lane at one decode step: all that a [`Schedule`](crate::Schedule) sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
+    /// Which layer.
+    pub layer: Layer,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
     /// Generated tokens fed so far, this step's included: decode step `t` of the paper.
     pub generated: usize,
-    /// Entries per KV head that prefill left.
+    /// Entries per KV head that prefill left in this layer.
     pub pool: usize,
-    /// Entries per KV head now, this step's own included.
+    /// Entries per KV head in this layer now, this step's own included.
     pub entries: usize,
 }
 
-/// The entries of one KV head, as a selector sees them. Index = entry, in whatever order the cache holds them.
+/// The entries of one KV head, as a selector sees them. Index = entry, in the order in which the cache holds them.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// Each entry's position in the text.

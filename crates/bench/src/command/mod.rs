@@ -1,6 +1,7 @@
 //! The small commands: one function each.
 
 mod list;
+mod replay;
 mod score;
 mod text;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 pub(crate) use list::{doctor, methods, models};
+pub(crate) use replay::replay;
 pub(crate) use score::score;
 pub(crate) use text::{generate, logits, nll};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use runner::{Engine, Job, Limits, Message, Model, Outcome};
 use serde_json::json;
-use zoo::{Context, Decode, Prefill};
+use zoo::{Arm, Context, Counters};
 
 use super::{print, print_json};
 use crate::arm::parse_arm;
@@ -15,9 +15,8 @@ use crate::models;
 
 /// `bench generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
-    let (prefill, decode) = parse_arm(args.arm.as_deref())?;
     let context = Context { max_new_tokens: args.max_new_tokens };
-    let (prefill, decode) = (prefill.policy()?, decode.policy(context)?);
+    let policies = parse_arm(args.arm.as_deref())?.policies(context)?;
     if args.max_new_tokens == 0 {
         return Err(Fault::usage("`--max-new-tokens` must be at least 1").into());
     }
@@ -38,8 +37,9 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
         end_tokens: tokenizer.end_tokens().to_vec(),
         stop_on_loop: false,
     };
-    let prefilled = model.prefill(&tokens, prefill.observation().as_slice())?;
-    let job = Job { prefill, decode, limits, forced: None, seed: args.seed };
+    let prefilled = model.prefill(&tokens, &policies.observations().collect::<Vec<_>>())?;
+    let counters = Counters::default();
+    let job = Job { policies, counters, limits, forced: None, seed: args.seed };
     let outcome = Engine::run(&model, &prefilled, &job)?;
     let text = tokenizer.decode(&outcome.tokens)?;
     match args.format {
@@ -67,7 +67,7 @@ fn decode_rate(outcome: &Outcome) -> Option<f64> {
 
 /// `bench nll`
 pub(crate) fn nll(args: &NllArgs) -> Result<()> {
-    let (prefill, decode) = parse_arm(args.arm.as_deref())?;
+    let arm = parse_arm(args.arm.as_deref())?;
     let model = models::load(&args.model)?;
     let tokens = model.tokenizer().encode(&read_text(&args.text_file)?)?;
     if tokens.len() < 2 {
@@ -86,7 +86,7 @@ pub(crate) fn nll(args: &NllArgs) -> Result<()> {
             );
             return Err(Fault::usage(message).into());
         }
-        (prompt, decode_under(&model, &tokens, prompt, &prefill, &decode, args.seed)?)
+        (prompt, decode_under(&model, &tokens, prompt, &arm, args.seed)?)
     } else {
         (1, model.log_probabilities(&tokens)?)
     };
@@ -115,17 +115,15 @@ fn decode_under(
     model: &Model,
     tokens: &[u32],
     prompt: usize,
-    prefill: &Prefill,
-    decode: &Decode,
+    arm: &Arm,
     seed: u64,
 ) -> Result<Vec<f32>> {
     let (head, tail) = tokens.split_at(prompt);
-    let prefill = prefill.policy()?;
-    let prefilled = model.prefill(head, prefill.observation().as_slice())?;
-    let decode = decode.policy(Context { max_new_tokens: tail.len() })?;
+    let policies = arm.policies(Context { max_new_tokens: tail.len() })?;
+    let prefilled = model.prefill(head, &policies.observations().collect::<Vec<_>>())?;
     let job = Job {
-        prefill,
-        decode,
+        policies,
+        counters: Counters::default(),
         limits: Limits::exactly(tail.len()),
         forced: Some(tail.to_vec()),
         seed,

@@ -13,7 +13,7 @@ pub(crate) use runner::testing::{Tiny, prompt};
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, Weights};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zoo::{Arm, Context, Decode, Prefill};
+use zoo::{Arm, Context, Counters, Decode, Prefill};
 
 /// Where `scripts/fetch-model smollm2-135m` puts the model, if it is there; says so loudly if it is not.
 pub(crate) fn smollm2_path() -> Option<PathBuf> {
@@ -80,7 +80,7 @@ pub(crate) fn resized<M: Serialize + DeserializeOwned>(
 pub(crate) fn every_arm(prefill: (usize, usize), decode: (usize, usize)) -> Vec<Arm> {
     let pair = |p: &Prefill, d: &Decode| {
         let (prefill, decode) = (resized(p, prefill.0, prefill.1), resized(d, decode.0, decode.1));
-        Arm { label: format!("{prefill:?} + {decode:?}"), prefill, decode }
+        Arm::new(format!("{prefill:?} + {decode:?}"), prefill, decode)
     };
     Prefill::examples()
         .iter()
@@ -90,13 +90,18 @@ pub(crate) fn every_arm(prefill: (usize, usize), decode: (usize, usize)) -> Vec<
 
 /// What an arm is to do for exactly so many tokens.
 pub(crate) fn job(arm: &Arm, new_tokens: usize) -> Job {
-    let (prefill, decode) = arm.policies(Context { max_new_tokens: new_tokens }).unwrap();
-    Job { prefill, decode, limits: Limits::exactly(new_tokens), forced: None, seed: 7 }
+    Job {
+        policies: arm.policies(Context { max_new_tokens: new_tokens }).unwrap(),
+        counters: Counters::default(),
+        limits: Limits::exactly(new_tokens),
+        forced: None,
+        seed: 7,
+    }
 }
 
 /// A prompt, read with whatever the jobs need observed.
 pub(crate) fn prefill(model: &Model, tokens: &[u32], jobs: &[Job]) -> Prefilled {
-    let observations: Vec<_> = jobs.iter().filter_map(|job| job.prefill.observation()).collect();
+    let observations: Vec<_> = jobs.iter().flat_map(|job| job.policies.observations()).collect();
     model.prefill(tokens, &observations).unwrap()
 }
 

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::slide::check_recent;
+use crate::class::Class;
 use crate::method::DecodeMethod;
 use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
@@ -23,25 +24,51 @@ pub struct Adaptive {
     pub budget: usize,
     /// Newest entries, kept whatever their score (SCOPE: β2 = 256); the size of the window at the start.
     pub recent: usize,
+    /// Steps between growths by one entry, in `mode = "reference"` only; left out, as many as let the longest output reach `budget` at its end (SCOPE: δ).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<usize>,
 }
 
 impl DecodeMethod for Adaptive {
     fn example() -> Self {
-        Self { budget: 512, recent: 256 }
+        Self { budget: 512, recent: 256, interval: None }
     }
 
     fn check(&self) -> Result<(), Error> {
+        check_interval("adaptive", self.interval)?;
         check_recent("adaptive", self.recent, self.budget)
     }
 
+    fn check_sound(&self) -> Result<(), Error> {
+        match self.interval {
+            Some(_) => Err(Error::Mode { method: "adaptive", key: "interval", mode: "reference" }),
+            None => Ok(()),
+        }
+    }
+
     fn policy(&self, context: Context) -> DecodePolicy {
-        DecodePolicy {
-            schedule: Schedule::EveryStep(Size::Growing {
+        DecodePolicy::new(
+            Schedule::EveryStep(Size::Growing {
                 recent: self.recent,
                 heavy: self.budget - self.recent,
                 tokens: context.max_new_tokens,
             }),
-            selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
+            Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
+        )
+    }
+
+    fn published(&self, class: &Class, context: Context) -> Option<DecodePolicy> {
+        let quota = class.growth(self.interval, self.budget, self.recent, context);
+        Some(class.scope(quota, false, self.recent))
+    }
+}
+
+/// An interval counts steps.
+pub(super) fn check_interval(method: &'static str, interval: Option<usize>) -> Result<(), Error> {
+    match interval {
+        Some(0) => {
+            Err(Error::Value { method, key: "interval", value: 0, rule: "must be at least 1" })
         }
+        _ => Ok(()),
     }
 }

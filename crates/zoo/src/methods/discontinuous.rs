@@ -11,7 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adaptive::check_interval;
 use super::slide::check_recent;
+use crate::class::{Class, interval};
 use crate::method::DecodeMethod;
 use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
 
@@ -23,27 +25,37 @@ pub struct Discontinuous {
     pub budget: usize,
     /// Newest entries, kept whatever their score (SCOPE: β2 = 256); the size of the window at the start.
     pub recent: usize,
+    /// Steps between selections, and in `mode = "reference"` between growths too; left out, as many as let the longest output reach `budget` at its end (SCOPE: ζ, δ).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<usize>,
 }
 
 impl DecodeMethod for Discontinuous {
     fn example() -> Self {
-        Self { budget: 512, recent: 256 }
+        Self { budget: 512, recent: 256, interval: None }
     }
 
     fn check(&self) -> Result<(), Error> {
+        check_interval("discontinuous", self.interval)?;
         check_recent("discontinuous", self.recent, self.budget)
     }
 
     fn policy(&self, context: Context) -> DecodePolicy {
         let heavy = self.budget - self.recent;
         let tokens = context.max_new_tokens;
-        let interval = (tokens.saturating_sub(self.recent) / heavy).max(1);
-        DecodePolicy {
-            schedule: Schedule::Every {
+        let derived = || interval(self.budget, self.recent, context);
+        let interval = self.interval.unwrap_or_else(derived);
+        DecodePolicy::new(
+            Schedule::Every {
                 interval,
                 size: Size::Growing { recent: self.recent, heavy, tokens },
             },
-            selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
-        }
+            Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
+        )
+    }
+
+    fn published(&self, class: &Class, context: Context) -> Option<DecodePolicy> {
+        let quota = class.growth(self.interval, self.budget, self.recent, context);
+        Some(class.scope(quota, true, self.recent))
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
 use crate::method::{DecodeMethod, PrefillMethod};
 use crate::{Context, DecodePolicy, PrefillPolicy};
 
@@ -26,6 +27,15 @@ impl PrefillMethod for Full {
     fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::All
     }
+
+    fn published(&self) -> Option<Class> {
+        Some(Class {
+            policy: PrefillPolicy::All,
+            capacity: None,
+            interval: None,
+            carries_counters: false,
+        })
+    }
 }
 
 impl DecodeMethod for Never {
@@ -35,5 +45,9 @@ impl DecodeMethod for Never {
 
     fn policy(&self, _: Context) -> DecodePolicy {
         DecodePolicy::never()
+    }
+
+    fn published(&self, class: &Class, _: Context) -> Option<DecodePolicy> {
+        Some(class.never())
     }
 }

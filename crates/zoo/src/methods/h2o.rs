@@ -9,7 +9,7 @@
 //!
 //! # Differs
 //! - From the paper: decode does not accumulate attention over steps. SCOPE's published code ranks by the current
-//!   query alone, and the study's H2O rows come from that.
+//!   query alone, and the study's H2O rows come from that. The original is `h2o-cumulative`.
 //! - From the published code: prefill scores use the full causal mask, where the code masks only the last
 //!   `window` × `window` block, so that early queries attend to the future.
 //! - From the published code: one selection per KV head, by the sum over its group, where the code copies the cache
@@ -20,8 +20,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::slide::check_recent;
+use crate::class::Class;
 use crate::method::{DecodeMethod, PrefillMethod};
-use crate::{Context, DecodePolicy, Error, Pin, PrefillPolicy, Schedule, Score, Selector, Size};
+use crate::{
+    Allocate, Context, DecodePolicy, Error, Mask, Pin, PrefillPolicy, Quota, Schedule, Score,
+    Selector, Size,
+};
 
 /// Attention from all prompt queries decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +58,7 @@ impl PrefillMethod for H2oPrefill {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.window >= self.budget {
+        if self.window > self.budget {
             return Err(Error::NoRoom {
                 method: "h2o",
                 key: "window",
@@ -67,9 +71,18 @@ impl PrefillMethod for H2oPrefill {
 
     fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::Budget {
-            budget: self.budget,
-            selector: Selector::new([Pin::Recent(self.window)], Score::AllQueries),
+            allocate: Allocate::Uniform(self.budget),
+            selector: Selector::new([Pin::Recent(self.window)], Score::AllQueries(Mask::Causal)),
         }
+    }
+
+    fn published(&self) -> Option<Class> {
+        let score = Score::AllQueries(Mask::Corner(self.window));
+        let policy = PrefillPolicy::Budget {
+            allocate: Allocate::Uniform(self.budget),
+            selector: Selector::new([Pin::LastEntries(self.window)], score).in_order_of_score(),
+        };
+        Some(Class::new(policy, self.budget))
     }
 }
 
@@ -83,9 +96,13 @@ impl DecodeMethod for H2oDecode {
     }
 
     fn policy(&self, _: Context) -> DecodePolicy {
-        DecodePolicy {
-            schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
-            selector: Selector::new([Pin::Recent(self.recent)], Score::ThisQuery),
-        }
+        DecodePolicy::new(
+            Schedule::EveryStep(Size::Fixed(self.budget)),
+            Selector::new([Pin::Recent(self.recent)], Score::ThisQuery),
+        )
+    }
+
+    fn published(&self, class: &Class, _: Context) -> Option<DecodePolicy> {
+        Some(class.unified(Quota::Fixed(self.budget), Score::ThisQuery, self.recent))
     }
 }

@@ -36,9 +36,9 @@ impl DecodeMethod for Random {
     }
 
     fn policy(&self, _: Context) -> DecodePolicy {
-        DecodePolicy {
-            schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
-            selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::Random),
-        }
+        DecodePolicy::new(
+            Schedule::EveryStep(Size::Fixed(self.budget)),
+            Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::Random),
+        )
     }
 }

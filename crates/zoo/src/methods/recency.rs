@@ -34,9 +34,9 @@ impl DecodeMethod for Recency {
     }
 
     fn policy(&self, _: Context) -> DecodePolicy {
-        DecodePolicy {
-            schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
-            selector: Selector::new([Pin::Prompt], Score::Newest),
-        }
+        DecodePolicy::new(
+            Schedule::EveryStep(Size::Fixed(self.budget)),
+            Selector::new([Pin::Prompt], Score::Newest),
+        )
     }
 }

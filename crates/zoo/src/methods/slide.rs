@@ -14,8 +14,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
 use crate::method::DecodeMethod;
-use crate::{Context, DecodePolicy, Error, Pin, Schedule, Score, Selector, Size};
+use crate::{Context, DecodePolicy, Error, Pin, Quota, Schedule, Score, Selector, Size};
 
 /// A window of fixed size over the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,14 +38,18 @@ impl DecodeMethod for Slide {
     }
 
     fn policy(&self, _: Context) -> DecodePolicy {
-        DecodePolicy {
-            schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
-            selector: Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
-        }
+        DecodePolicy::new(
+            Schedule::EveryStep(Size::Fixed(self.budget)),
+            Selector::new([Pin::Prompt, Pin::Recent(self.recent)], Score::ThisQuery),
+        )
+    }
+
+    fn published(&self, class: &Class, _: Context) -> Option<DecodePolicy> {
+        Some(class.scope(Quota::Fixed(self.budget), false, self.recent))
     }
 }
 
-/// A decode budget must leave room beside its recent window, and that window must hold this step's own entry.
+/// A decode budget must hold its recent window, and that window this step's own entry.
 pub(super) fn check_recent(
     method: &'static str,
     recent: usize,
@@ -53,7 +58,7 @@ pub(super) fn check_recent(
     if recent == 0 {
         return Err(Error::Value { method, key: "recent", value: 0, rule: "must be at least 1" });
     }
-    if recent >= budget {
+    if recent > budget {
         return Err(Error::NoRoom { method, key: "recent", pinned: recent, budget });
     }
     Ok(())

@@ -9,8 +9,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
 use crate::method::PrefillMethod;
-use crate::{Error, Pin, Pool, PrefillPolicy, Reduce, Score, Selector};
+use crate::{Allocate, Error, Pin, Pool, PrefillPolicy, Score, Selector};
 
 /// Attention from the last queries of the prompt decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,11 +41,21 @@ pub enum Pooling {
     Avg,
 }
 
-fn default_window() -> usize {
+impl Pooling {
+    /// Pooling of this kind over a width.
+    pub fn over(self, width: usize) -> Pool {
+        match self {
+            Self::Max => Pool::Max(width),
+            Self::Avg => Pool::Avg(width),
+        }
+    }
+}
+
+pub(super) fn default_window() -> usize {
     8
 }
 
-fn default_pool() -> usize {
+pub(super) fn default_pool() -> usize {
     7
 }
 
@@ -54,36 +65,55 @@ impl PrefillMethod for SnapKv {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let value = |key, value, rule| Err(Error::Value { method: "snapkv", key, value, rule });
-        if self.window == 0 {
-            return value("window", 0, "must be at least 1");
-        }
-        if self.pool.is_multiple_of(2) {
-            return value("pool", self.pool, "must be odd");
-        }
-        if self.window >= self.budget {
-            return Err(Error::NoRoom {
-                method: "snapkv",
-                key: "window",
-                pinned: self.window,
-                budget: self.budget,
-            });
-        }
-        Ok(())
+        check_window("snapkv", self.window, self.pool, self.budget)
     }
 
     fn policy(&self) -> PrefillPolicy {
         PrefillPolicy::Budget {
-            budget: self.budget,
-            selector: Selector {
-                pins: vec![Pin::Recent(self.window)],
-                score: Score::LastQueries(self.window),
-                reduce: Reduce::Sum,
-                pool: match self.pooling {
-                    Pooling::Max => Pool::Max(self.pool),
-                    Pooling::Avg => Pool::Avg(self.pool),
-                },
-            },
+            allocate: Allocate::Uniform(self.budget),
+            selector: selector(self.window, self.pooling.over(self.pool)),
         }
     }
+
+    fn published(&self) -> Option<Class> {
+        let (allocate, pool) = (Allocate::Uniform(self.budget), self.pooling.over(self.pool));
+        Some(published_class(self.budget, allocate, self.window, pool))
+    }
+}
+
+/// An observation window must vote, and fit into the budget; a pooling width has a middle.
+pub(super) fn check_window(
+    method: &'static str,
+    window: usize,
+    pool: usize,
+    budget: usize,
+) -> Result<(), Error> {
+    let value = |key, value, rule| Err(Error::Value { method, key, value, rule });
+    if window == 0 {
+        return value("window", 0, "must be at least 1");
+    }
+    if pool.is_multiple_of(2) {
+        return value("pool", pool, "must be odd");
+    }
+    if window > budget {
+        return Err(Error::NoRoom { method, key: "window", pinned: window, budget });
+    }
+    Ok(())
+}
+
+/// The window votes, and stays.
+pub(super) fn selector(window: usize, pool: Pool) -> Selector {
+    Selector { pool, ..Selector::new([Pin::Recent(window)], Score::LastQueries(window)) }
+}
+
+/// The published class of the observation-window methods: built without δ, so that it grows every 15 steps, and never reset.
+pub(super) fn published_class(
+    budget: usize,
+    allocate: Allocate,
+    window: usize,
+    pool: Pool,
+) -> Class {
+    let selector = Selector { pins: vec![Pin::LastEntries(window)], ..selector(window, pool) };
+    let policy = PrefillPolicy::Budget { allocate, selector: selector.in_order_of_score() };
+    Class { interval: Some(15), carries_counters: true, ..Class::new(policy, budget) }
 }

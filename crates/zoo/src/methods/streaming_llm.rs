@@ -11,8 +11,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
 use crate::method::{DecodeMethod, PrefillMethod};
-use crate::{Context, DecodePolicy, Error, Pin, PrefillPolicy, Schedule, Score, Selector, Size};
+use crate::{
+    Allocate, Context, DecodePolicy, Error, Pin, PrefillPolicy, Quota, Schedule, Score, Selector,
+    Size,
+};
 
 /// First and last tokens of the prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +59,20 @@ impl PrefillMethod for StreamingLlmPrefill {
     }
 
     fn policy(&self) -> PrefillPolicy {
-        PrefillPolicy::Budget { budget: self.budget, selector: selector(self.sinks, self.recent) }
+        PrefillPolicy::Budget {
+            allocate: Allocate::Uniform(self.budget),
+            selector: selector(self.sinks, self.recent),
+        }
+    }
+
+    fn published(&self) -> Option<Class> {
+        let recent = window(self.budget, self.sinks, self.recent);
+        let pins = [Pin::LastEntries(recent)];
+        let policy = PrefillPolicy::Budget {
+            allocate: Allocate::Uniform(self.budget),
+            selector: Selector::new(pins, Score::EarliestEntry).in_order_of_score(),
+        };
+        Some(Class::new(policy, self.budget))
     }
 }
 
@@ -69,11 +86,21 @@ impl DecodeMethod for StreamingLlmDecode {
     }
 
     fn policy(&self, _: Context) -> DecodePolicy {
-        DecodePolicy {
-            schedule: Schedule::EveryStep(Size::Fixed(self.budget)),
-            selector: selector(self.sinks, self.recent),
-        }
+        DecodePolicy::new(
+            Schedule::EveryStep(Size::Fixed(self.budget)),
+            selector(self.sinks, self.recent),
+        )
     }
+
+    fn published(&self, class: &Class, _: Context) -> Option<DecodePolicy> {
+        let recent = window(self.budget, self.sinks, self.recent);
+        Some(class.unified(Quota::Fixed(self.budget), Score::EarliestEntry, recent))
+    }
+}
+
+/// Entries of the budget that are held for being new.
+fn window(budget: usize, sinks: Option<usize>, recent: Option<usize>) -> usize {
+    recent.unwrap_or_else(|| budget - sinks.unwrap_or(SINKS))
 }
 
 fn check(budget: usize, sinks: Option<usize>, recent: Option<usize>) -> Result<(), Error> {

@@ -1,15 +1,19 @@
 //! The parts that methods are composed of: each answers one question and knows nothing of the others.
 
+mod allocate;
 mod pin;
 mod pool;
+mod published;
 mod reduce;
 mod schedule;
 mod score;
 mod select;
 
+pub use allocate::{Allocate, Layer, Pyramid, Steps};
 pub use pin::Pin;
 pub use pool::Pool;
+pub use published::{Counters, Published, Quota};
 pub use reduce::Reduce;
 pub use schedule::{Schedule, Size};
-pub use score::{Observation, Score, stream};
-pub use select::lowest;
+pub use score::{Mask, Observation, Score, stream};
+pub use select::{lowest, ranked};

@@ -11,6 +11,10 @@ pub enum Pin {
     Prompt,
     /// The newest tokens of the text, by position.
     Recent(usize),
+    /// The first entries in cache order, whatever they are: the published code's notion of the prompt.
+    FirstEntries(usize),
+    /// The last entries in cache order, whatever they are: the published code's notion of recent.
+    LastEntries(usize),
 }
 
 impl Pin {
@@ -21,6 +25,8 @@ impl Pin {
             Self::Sinks(sinks) => position < sinks,
             Self::Prompt => position < view.prompt_tokens,
             Self::Recent(recent) => position.saturating_add(recent) >= view.tokens,
+            Self::FirstEntries(first) => entry < first,
+            Self::LastEntries(last) => entry.saturating_add(last) >= view.positions.len(),
         }
     }
 }
@@ -31,6 +37,8 @@ impl fmt::Display for Pin {
             Self::Sinks(sinks) => write!(f, "first {sinks}"),
             Self::Prompt => write!(f, "kept prompt"),
             Self::Recent(recent) => write!(f, "last {recent}"),
+            Self::FirstEntries(first) => write!(f, "first {first} in cache order"),
+            Self::LastEntries(last) => write!(f, "last {last} in cache order"),
         }
     }
 }

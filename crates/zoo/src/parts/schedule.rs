@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::{Counters, Layer, Published, Steps};
 use crate::Moment;
 
 /// When to evict, and down to which size.
@@ -16,6 +17,8 @@ pub enum Schedule {
         /// What an eviction brings the cache down to.
         size: Size,
     },
+    /// As SCOPE's published code counts.
+    Published(Published),
 }
 
 /// Entries that decode may hold beyond what prefill left.
@@ -32,11 +35,18 @@ pub enum Size {
         /// Largest number of generated tokens.
         tokens: usize,
     },
+    /// `recent`, and a share of `heavy` that falls from three halves in the first layer to one half in the last.
+    Falling {
+        /// Entries that every layer holds.
+        recent: usize,
+        /// Entries beyond them, mean over layers.
+        heavy: usize,
+    },
 }
 
 impl Size {
-    /// Entries allowed when `generated` tokens have been fed.
-    pub fn at(self, generated: usize) -> usize {
+    /// Entries allowed in `layer` when `generated` tokens have been fed.
+    pub fn at(self, generated: usize, layer: Layer) -> usize {
         match self {
             Self::Fixed(entries) => entries,
             Self::Growing { recent, heavy, tokens } => {
@@ -44,28 +54,36 @@ impl Size {
                 let part = generated.saturating_sub(recent).min(whole);
                 recent + (part as u128 * heavy as u128 / whole as u128) as usize
             }
+            Self::Falling { recent, heavy } => {
+                recent + Steps::Exact.history(heavy, heavy.saturating_add(heavy / 2), layer)
+            }
         }
     }
 }
 
 impl Schedule {
-    /// Entries to evict from each KV head at this moment: 0 while it is not yet time.
-    pub fn due(self, moment: Moment) -> usize {
+    /// Entries to evict from each KV head at this moment, `None` while it is not yet time. Only the published schedule counts, and only it
+    /// may ask for a selection that evicts nothing.
+    pub fn due(self, moment: Moment, counters: &mut Counters) -> Option<usize> {
         let size = match self {
             Self::EveryStep(size) => size,
             Self::Every { interval, size } if moment.generated.is_multiple_of(interval) => size,
-            Self::Never | Self::Every { .. } => return 0,
+            Self::Published(published) => return published.due(moment, counters),
+            Self::Never | Self::Every { .. } => return None,
         };
-        moment.entries.saturating_sub(moment.pool.saturating_add(size.at(moment.generated)))
+        let allowed = moment.pool.saturating_add(size.at(moment.generated, moment.layer));
+        moment.entries.checked_sub(allowed).filter(|&due| due > 0)
     }
 
-    /// Most entries beyond the prompt pool that are left after the step, over `steps` steps.
-    pub fn peak(self, steps: usize) -> usize {
+    /// Most entries beyond the prompt pool that are left in `layer` after the step, over `steps` steps.
+    pub fn peak(self, steps: usize, layer: Layer) -> usize {
         match self {
             Self::Never => steps,
-            Self::EveryStep(Size::Fixed(entries)) => steps.min(entries),
-            Self::EveryStep(size) => steps.min(size.at(steps)),
-            Self::Every { interval, size } => steps.min(size.at(steps).saturating_add(interval)),
+            Self::EveryStep(size) => steps.min(size.at(steps, layer)),
+            Self::Every { interval, size } => {
+                steps.min(size.at(steps, layer).saturating_add(interval))
+            }
+            Self::Published(published) => published.peak(steps),
         }
     }
 }
@@ -78,6 +96,7 @@ impl fmt::Display for Schedule {
             Self::Every { interval, size } => {
                 write!(f, "every {interval} steps, down to pool + {size}")
             }
+            Self::Published(published) => published.fmt(f),
         }
     }
 }
@@ -89,22 +108,35 @@ impl fmt::Display for Size {
             Self::Growing { recent, heavy, tokens } => {
                 write!(f, "({recent} growing to {} at token {tokens})", recent + heavy)
             }
+            Self::Falling { recent, heavy } => {
+                write!(f, "{} on average, falling with depth", recent + heavy)
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Schedule, Size};
-    use crate::Moment;
+    use super::*;
 
     /// SCOPE's own numbers, 4K suite: T = 4096, W = 512, r = 256.
     const GROWING: Size = Size::Growing { recent: 256, heavy: 256, tokens: 4096 };
+    const LAYER: Layer = Layer { index: 0, count: 32 };
+
+    /// Evictions due at some steps, if nothing was evicted before.
+    fn due<const N: usize>(schedule: Schedule, steps: [usize; N]) -> [Option<usize>; N] {
+        steps.map(|generated| {
+            let entries = 2048 + generated;
+            let moment =
+                Moment { layer: LAYER, prompt_tokens: 3000, generated, pool: 2048, entries };
+            schedule.due(moment, &mut Counters::default())
+        })
+    }
 
     #[test]
     fn growth_follows_equation_4() {
         assert_eq!(
-            [0, 256, 271, 272, 2176, 4096, 9999].map(|t| GROWING.at(t)),
+            [0, 256, 271, 272, 2176, 4096, 9999].map(|t| GROWING.at(t, LAYER)),
             [256, 256, 257, 257, 384, 512, 512]
         );
     }
@@ -112,16 +144,20 @@ mod tests {
     #[test]
     fn an_eviction_is_due_when_the_pool_overflows() {
         let schedule = Schedule::EveryStep(Size::Fixed(512));
-        let due =
-            |generated| schedule.due(Moment { generated, pool: 2048, entries: 2048 + generated });
-        assert_eq!([511, 512, 513, 514].map(due), [0, 0, 1, 2]);
+        assert_eq!(due(schedule, [511, 512, 513, 514]), [None, None, Some(1), Some(2)]);
     }
 
     #[test]
     fn discontinuous_waits_for_its_step() {
         let schedule = Schedule::Every { interval: 15, size: GROWING };
-        let due =
-            |generated| schedule.due(Moment { generated, pool: 2048, entries: 2048 + generated });
-        assert_eq!([255, 256, 269, 270, 271].map(due), [0, 0, 0, 14, 0]);
+        assert_eq!(due(schedule, [255, 256, 269, 270, 271]), [None, None, None, Some(14), None]);
+    }
+
+    #[test]
+    fn a_falling_size_has_the_budget_as_its_mean() {
+        let size = Size::Falling { recent: 256, heavy: 255 };
+        let sizes: Vec<usize> = Layer::all(30).map(|layer| size.at(1, layer)).collect();
+        assert_eq!((sizes[0], sizes[29]), (256 + 382, 256 + 128));
+        assert_eq!(sizes.iter().sum::<usize>(), 30 * 511);
     }
 }

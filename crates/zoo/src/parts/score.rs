@@ -12,19 +12,32 @@ pub enum Score {
     Oldest,
     /// Drawn afresh for every entry at every selection, uniform in [0, 1).
     Random,
-    /// Attention received from all prompt queries, under the full causal mask.
-    AllQueries,
+    /// Earlier in cache order is better.
+    EarliestEntry,
+    /// Attention received from all prompt queries.
+    AllQueries(Mask),
     /// Attention received from the last queries of the prompt.
     LastQueries(usize),
     /// Attention received from this step's query.
     ThisQuery,
+    /// Attention received from every query since the entry is there, those of the prompt included.
+    Accumulated,
+}
+
+/// Which keys a prompt query sees when its attention is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mask {
+    /// Those at or before its own position.
+    Causal,
+    /// All of them, the future too; only among the last so many tokens the mask is causal. The published code's.
+    Corner(usize),
 }
 
 /// Which attention prefill must record for a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Observation {
-    /// Column sums of the causal attention matrix over all prompt queries.
-    AllQueries,
+    /// Column sums of the attention matrix over all prompt queries.
+    AllQueries(Mask),
     /// Column sums over the last queries of the prompt.
     LastQueries(usize),
 }
@@ -33,9 +46,22 @@ impl Score {
     /// What prefill must record for this score, if anything.
     pub fn observation(self) -> Option<Observation> {
         match self {
-            Self::AllQueries => Some(Observation::AllQueries),
+            Self::AllQueries(mask) => Some(Observation::AllQueries(mask)),
+            Self::Accumulated => Some(Observation::AllQueries(Mask::Causal)),
             Self::LastQueries(queries) => Some(Observation::LastQueries(queries)),
-            Self::Newest | Self::Oldest | Self::Random | Self::ThisQuery => None,
+            Self::Newest | Self::Oldest | Self::Random | Self::EarliestEntry | Self::ThisQuery => {
+                None
+            }
+        }
+    }
+
+    /// Whether it is made of attention, of which a view must then show rows.
+    pub fn attends(self) -> bool {
+        match self {
+            Self::AllQueries(_) | Self::LastQueries(_) | Self::ThisQuery | Self::Accumulated => {
+                true
+            }
+            Self::Newest | Self::Oldest | Self::Random | Self::EarliestEntry => false,
         }
     }
 
@@ -51,7 +77,8 @@ impl Score {
                     (mix(view.seed ^ mix(u64::from(position))) >> 40) as f32 / (1u32 << 24) as f32
                 })
                 .collect(),
-            Self::AllQueries | Self::LastQueries(_) | Self::ThisQuery => {
+            Self::EarliestEntry => (0..view.positions.len()).map(|entry| -(entry as f32)).collect(),
+            Self::AllQueries(_) | Self::LastQueries(_) | Self::ThisQuery | Self::Accumulated => {
                 reduce.apply(view.attention, view.positions.len())
             }
         }
@@ -77,7 +104,12 @@ impl fmt::Display for Score {
             Self::Newest => write!(f, "newer is better"),
             Self::Oldest => write!(f, "older is better"),
             Self::Random => write!(f, "random"),
-            Self::AllQueries => write!(f, "attention from all prompt queries"),
+            Self::EarliestEntry => write!(f, "earlier in the cache is better"),
+            Self::AllQueries(Mask::Causal) => write!(f, "attention from all prompt queries"),
+            Self::AllQueries(Mask::Corner(window)) => {
+                write!(f, "attention from all prompt queries, masked among the last {window} only")
+            }
+            Self::Accumulated => write!(f, "attention from all queries so far"),
             Self::LastQueries(queries) => {
                 write!(f, "attention from the last {queries} prompt queries")
             }

@@ -29,6 +29,14 @@ pub fn lowest(
     candidates
 }
 
+/// The candidates by falling score, the older first among equals; a score that is not a number comes last.
+pub fn ranked(scores: &[f32], positions: &[u32], mut candidates: Vec<usize>) -> Vec<usize> {
+    candidates.sort_unstable_by(|&a, &b| {
+        rank(scores[b], scores[a]).then(positions[a].cmp(&positions[b]))
+    });
+    candidates
+}
+
 /// Orders scores with NaN at the bottom.
 fn rank(a: f32, b: f32) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
