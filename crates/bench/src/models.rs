@@ -62,6 +62,9 @@ pub(crate) fn registry() -> Vec<Known> {
         rope_theta: 100_000.0,
         rope_scaling: None,
         norm_epsilon: 1e-5,
+        tied: true,
+        qkv_bias: false,
+        output_bias: false,
     };
     let eight_billion = Config {
         layers: 32,
@@ -75,6 +78,9 @@ pub(crate) fn registry() -> Vec<Known> {
         rope_theta: 500_000.0,
         rope_scaling: Some(llama_3),
         norm_epsilon: 1e-5,
+        tied: false,
+        qkv_bias: false,
+        output_bias: false,
     };
     let mistral = Config {
         vocabulary: 32_768,

@@ -1,4 +1,4 @@
-//! Text to token ids and back.
+//! The tokenizer that a GGUF file's metadata describes.
 
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -8,17 +8,9 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
 
+use super::Tokenizer;
 use crate::gguf::Gguf;
-use crate::{ChatTemplate, Error, Message, Result};
-
-/// A model's tokenizer, its special tokens and its chat template.
-#[derive(Debug, Clone)]
-pub struct Tokenizer {
-    inner: Inner,
-    bos: Option<u32>,
-    end_tokens: Vec<u32>,
-    template: Option<ChatTemplate>,
-}
+use crate::{ChatTemplate, Error, Result};
 
 /// GGUF's mark of a control token.
 const CONTROL: i64 = 3;
@@ -79,54 +71,15 @@ impl Tokenizer {
             })
         };
         let (bos, eos) = (token("bos")?, token("eos")?);
-        let text_of = |id: Option<u32>| id.map_or("", |id| tokens[id as usize]);
+        let text_of = |id: Option<u32>| id.map(|id| tokens[id as usize]);
         let template = gguf.text("tokenizer.chat_template")?;
+        if gguf.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(false) {
+            super::begin_with(&mut inner, text_of(bos).zip(bos))?;
+        }
         Ok(Self {
             template: template.map(|source| ChatTemplate::new(source, text_of(bos), text_of(eos))),
-            bos: bos.filter(|_| {
-                gguf.flag("tokenizer.ggml.add_bos_token").ok().flatten().unwrap_or(false)
-            }),
             end_tokens: eos.into_iter().collect(),
             inner,
         })
-    }
-
-    /// Token ids of a text; special tokens written out in it are recognised, and BOS comes first if the model wants one.
-    ///
-    /// # Errors
-    /// [`Error::Tokenizer`] if the text cannot be split.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding =
-            self.inner.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
-        Ok(self.bos.into_iter().chain(encoding.get_ids().iter().copied()).collect())
-    }
-
-    /// The text of some tokens, special ones left out.
-    ///
-    /// # Errors
-    /// [`Error::Tokenizer`] if an id is unknown.
-    pub fn decode(&self, tokens: &[u32]) -> Result<String> {
-        self.inner.decode(tokens, true).map_err(|error| Error::Tokenizer(error.to_string()))
-    }
-
-    /// A conversation's tokens by the model's own template.
-    ///
-    /// # Errors
-    /// [`Error::NoTemplate`], or [`Error::Template`] if the template refuses it.
-    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        let text = self.template.as_ref().ok_or(Error::NoTemplate)?.render(messages)?;
-        let encoding =
-            self.inner.encode(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
-    }
-
-    /// The model's own chat template.
-    pub fn template(&self) -> Option<&ChatTemplate> {
-        self.template.as_ref()
-    }
-
-    /// Tokens that end a text.
-    pub fn end_tokens(&self) -> &[u32] {
-        &self.end_tokens
     }
 }
