@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::gguf::Gguf;
 use crate::weights::Source;
 use crate::{Config, Error, Result, Tokenizer};
@@ -23,6 +23,11 @@ enum Kind {
 }
 
 impl Checkpoint {
+    /// What a folder holds beside the weights; the first is the one that it must hold.
+    pub const SETTINGS: [&str; 5] = folder::SETTINGS;
+    /// Where a folder's weights are: in the first, or in files that the second lists.
+    pub const WEIGHTS: [&str; 2] = [folder::WEIGHTS, folder::INDEX];
+
     /// Opens a GGUF file, or a folder that holds at least `config.json`.
     ///
     /// # Errors
@@ -56,14 +61,23 @@ impl Checkpoint {
         }
     }
 
-    /// The files that hold its weights, whether they are there or not.
+    /// The files with weights that should be there and are not.
     ///
     /// # Errors
     /// As [`Checkpoint::open`], for an index that cannot be read.
-    pub fn weight_files(&self) -> Result<Vec<PathBuf>> {
+    pub fn missing_weights(&self) -> Result<Vec<PathBuf>> {
+        let files = match &self.0 {
+            Kind::Gguf(..) => Vec::new(),
+            Kind::Folder(folder) => folder.weight_files()?,
+        };
+        Ok(files.into_iter().filter(|path| !path.is_file()).collect())
+    }
+
+    /// The file without which there is no tokenizer, if it should be there and is not.
+    pub fn missing_tokenizer(&self) -> Option<PathBuf> {
         match &self.0 {
-            Kind::Gguf(path, _) => Ok(vec![path.clone()]),
-            Kind::Folder(folder) => folder.weight_files(),
+            Kind::Gguf(..) => None,
+            Kind::Folder(folder) => Some(folder.tokenizer_file()).filter(|path| !path.is_file()),
         }
     }
 

@@ -8,11 +8,11 @@ use crate::weights::Safetensors;
 use crate::{Config, Error, Result, Tokenizer};
 
 /// All weights in one file.
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// Which of several files holds which tensor.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What beside the weights decides a model's numbers, texts and ends.
-const SETTINGS: [&str; 5] = [
+pub(crate) const SETTINGS: [&str; 5] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -35,6 +35,10 @@ impl Folder {
         self.path.join(name)
     }
 
+    pub(crate) fn tokenizer_file(&self) -> PathBuf {
+        self.file("tokenizer.json")
+    }
+
     pub(crate) fn config(&self) -> Result<Config> {
         Config::from_json(&Json::read(&self.file("config.json"))?)
     }
@@ -53,7 +57,7 @@ impl Folder {
             Err(source) => return Err(Error::Read { path: template, source }),
         };
         Tokenizer::from_folder(
-            &self.file("tokenizer.json"),
+            &self.tokenizer_file(),
             &config,
             generation.as_ref(),
             settings.as_ref(),
