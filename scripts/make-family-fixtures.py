@@ -2,14 +2,17 @@
 """Tiny random models of every family in Hugging Face's layout, with what transformers computes from them.
 
 From:   nothing: weights are random, seeded; tokenizers are trained on the sentences below, which are our own.
-With:   transformers 5.23.0 (its own decoder of each family, eager attention), tokenizers 0.23.3, torch 2.15.0, CPU, float32.
+With:   transformers 5.23.0 (its own decoder of each family, eager attention), tokenizers 0.23.3, torch 2.15.0, CPU, float32;
+        llama.cpp inside the wheel xllamacpp 2026.10.11549, given the whole model as GGUF, must say what transformers says.
 Rerun:  python3 -m venv V && V/bin/pip install -r scripts/fixture-requirements.txt
         V/bin/python scripts/make-family-fixtures.py            (seconds)
 Writes: crates/runner/tests/fixtures/families/FAMILY/, a folder that `bench --model` takes, and in it
 
     expected.json        {"about", "texts": [{"text", "ids", "decoded"}], "chat": {"messages", "ids"},
-                          "greedy": {"prompt", "ids", "text", "margin"}}
-                         ids with what the post-processor adds; `margin`: the least lead of a greedy token, in logits
+                          "greedy": {"prompt", "ids", "text", "margin"}, "gguf": [ids]}
+                         ids with what the post-processor adds; `margin`: the least lead of a greedy token, in logits;
+                         `gguf`: llama.cpp's ids of the texts, with BOS where it adds one
+    header.gguf          (not for smollm2) the same model's GGUF metadata and rotary divisors, without weights
     logits.safetensors   for each text I: `rows_I` i64 [R], `logits_I` f32 [R, vocab]: the logits after ids 0..=row
 
     llama3    bf16, two files and an index, rotary scaling `llama3`, head apart, BOS by the post-processor, the pre-tokenizer of Llama 3
@@ -23,12 +26,16 @@ Writes: crates/runner/tests/fixtures/families/FAMILY/, a folder that `bench --mo
 import json
 import pathlib
 import shutil
+import tempfile
 
+import gguf
 import safetensors.torch
 import tokenizers
 import torch
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from llama_cpp import Reference
 
 SEED = 11
 GREEDY = 24
@@ -277,6 +284,111 @@ def greedy(model, ids):
     return said, margin
 
 
+GGUF_LAYER = {
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+GGUF_MODEL = {
+    "model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight",
+}  # fmt: skip
+
+
+def gguf_tokens(writer, tokenizer, vocabulary, settings, ends):
+    """The vocabulary as llama.cpp's converter writes it."""
+    model = json.loads(tokenizer.to_str())["model"]
+    by_id = {id_: text for text, id_ in tokenizer.get_vocab(with_added_tokens=True).items()}
+    special = {id_ for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    kinds = gguf.TokenType
+    texts, types = [], []
+    for id_ in range(vocabulary):
+        text = by_id.get(id_, f"[PAD{id_}]")
+        texts.append(text)
+        if text == "<unk>":
+            types.append(kinds.UNKNOWN)
+        elif id_ in special:
+            types.append(kinds.CONTROL)
+        elif id_ not in by_id:
+            types.append(kinds.UNUSED)
+        else:
+            types.append(kinds.BYTE if text.startswith("<0x") else kinds.NORMAL)
+    writer.add_token_list(texts)
+    writer.add_token_types(types)
+    if model["byte_fallback"]:
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_scores([-float(id_) for id_ in range(vocabulary)])
+        writer.add_unk_token_id(0)
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("llama-bpe" if model["ignore_merges"] else "qwen2")
+        writer.add_token_merges([" ".join(merge) for merge in model["merges"]])
+    if settings["bos_token"]:
+        writer.add_bos_token_id(tokenizer.token_to_id(settings["bos_token"]))
+    else:
+        writer.add_add_bos_token(False)
+    writer.add_eos_token_id(tokenizer.token_to_id(settings["eos_token"]))
+    if isinstance(ends, list):
+        writer.add_eot_token_id(next(end for end in ends if end != tokenizer.token_to_id(settings["eos_token"])))
+
+
+def gguf_write(path, model, tokenizer, settings, ends, with_weights):
+    config = model.config
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    architecture = "qwen2" if config.model_type == "qwen2" else "llama"
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_rope_dimension_count(head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    gguf_tokens(writer, tokenizer, config.vocab_size, settings, ends)
+    if config.rope_parameters["rope_type"] == "llama3":
+        plain = config.rope_parameters["rope_theta"] ** -(torch.arange(0, head_dim, 2).double() / head_dim)
+        stretched = model.model.rotary_emb.inv_freq.double()
+        writer.add_tensor("rope_freqs.weight", (plain / stretched).float().numpy())
+    for name, weight in model.state_dict().items() if with_weights else ():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        if architecture == "llama" and (".q_proj." in name or ".k_proj." in name):
+            count = heads if ".q_proj." in name else kv_heads
+            weight = weight.reshape(count, 2, head_dim // 2, -1).transpose(1, 2).reshape(weight.shape)
+        if name in GGUF_MODEL:
+            name = GGUF_MODEL[name]
+        else:
+            _, _, layer, part = name.split(".", 3)
+            part, kind = part.rsplit(".", 1)
+            name = f"blk.{layer}.{GGUF_LAYER[part]}.{kind}"
+        writer.add_tensor(name, weight.float().contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def gguf_ids(model, tokenizer, settings, ends, prompt, said):
+    """llama.cpp's ids of the texts, from the whole model; and it must say the same as transformers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.gguf"
+        gguf_write(path, model, tokenizer, settings, ends, with_weights=True)
+        reference = Reference(path)
+        body = {"prompt": prompt, "n_predict": GREEDY, "temperature": 0, "top_k": 1, "return_tokens": True, "cache_prompt": False}
+        found = reference.ask("/completion", body)["tokens"]
+        assert found and found == said[: len(found)], (found, said)
+        agreed = len(found)
+        ids = [
+            reference.ask("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"] for text in TEXTS
+        ]
+    return ids, agreed
+
+
 @torch.no_grad()
 def make(build):
     torch.manual_seed(SEED)
@@ -320,6 +432,11 @@ def make(build):
         "chat": {"messages": MESSAGES, "ids": chat},
         "greedy": {"prompt": 1, "ids": said, "text": tokenizer.decode(said), "margin": margin},
     }
+    if build is not smollm2:
+        gguf_write(folder / "header.gguf", model, tokenizer, settings, ends, with_weights=False)
+        expected["gguf"], about["tokens_agreed_with_llama_cpp"] = gguf_ids(
+            model, tokenizer, settings, ends, texts[1]["ids"], said
+        )
     write(folder, "expected.json", expected)
     safetensors.torch.save_file(logits, folder / "logits.safetensors")
     bytes_ = sum(path.stat().st_size for path in folder.iterdir())

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 
+use crate::caught::caught;
 use crate::{Config, Error, Result};
 
 /// An open GGUF file whose header has been read and found sane.
@@ -26,8 +27,8 @@ impl Gguf {
         let mut reader = BufReader::new(file);
         let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
         // Candle's reader divides by the alignment that the file names.
-        let content = catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)))
-            .map_err(|_| {
+        let content = caught(|| Content::read(&mut reader))
+            .ok_or_else(|| {
                 malformed("its header cannot be read: is `general.alignment` 0?".to_owned())
             })?
             .map_err(|error| malformed(error.to_string()))?;
@@ -104,6 +105,12 @@ impl Gguf {
                 other => Err(self.wrong(key, other)),
             })
             .collect()
+    }
+
+    pub(crate) fn floats(&self, key: &str) -> Result<Vec<f32>> {
+        let value = self.required(key)?;
+        let Value::Array(items) = value else { return Err(self.wrong(key, value)) };
+        items.iter().map(|item| item.to_f32().map_err(|_| self.wrong(key, item))).collect()
     }
 
     /// The architecture that it says it holds.
@@ -195,8 +202,16 @@ impl Gguf {
         self.content.tensor_infos.keys().map(String::as_str)
     }
 
-    pub(crate) fn tensor_shape(&self, name: &str) -> Option<Vec<usize>> {
-        Some(self.content.tensor_infos.get(name)?.shape.dims().to_vec())
+    /// A tensor's shape, if it is there and its type is read.
+    pub(crate) fn tensor_shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        let Some(info) = self.content.tensor_infos.get(name) else { return Ok(None) };
+        // Types of intermediate results, which no model file holds and candle does not read.
+        if let kind @ (GgmlDType::Q8_1 | GgmlDType::Q8K) = info.ggml_dtype {
+            return Err(
+                self.malformed(format!("tensor `{name}` is stored as {kind:?}, which is not read"))
+            );
+        }
+        Ok(Some(info.shape.dims().to_vec()))
     }
 
     /// A tensor in f32, whatever it is stored as. Its size must have been found sane.

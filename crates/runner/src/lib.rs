@@ -6,6 +6,7 @@
 
 mod attention;
 mod cache;
+mod caught;
 mod chat;
 mod checkpoint;
 mod config;

@@ -1,85 +1,112 @@
 //! The tokenizer that a GGUF file's metadata describes.
 
-use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
+use tokenizers::AddedToken;
+use tokenizers::models::bpe::Vocab;
 
-use super::Tokenizer;
+use super::{Tokenizer, byte_level, sentence_piece};
 use crate::gguf::Gguf;
 use crate::{ChatTemplate, Error, Result};
 
-/// GGUF's mark of a control token.
-const CONTROL: i64 = 3;
+/// GGUF's kinds of tokens, as far as they are told apart here.
+pub(super) mod kind {
+    pub(crate) const NORMAL: i64 = 1;
+    pub(crate) const UNKNOWN: i64 = 2;
+    pub(crate) const CONTROL: i64 = 3;
+    pub(crate) const USER_DEFINED: i64 = 4;
+}
+
+/// The tokens of a file, by id, each with its kind.
+pub(super) struct Listed<'a> {
+    pub(super) gguf: &'a Gguf,
+    pub(super) tokens: Vec<&'a str>,
+    pub(super) kinds: Vec<i64>,
+}
 
 impl Tokenizer {
-    /// From a GGUF file's metadata.
-    ///
-    /// Byte-level BPE as SmolLM2 has it (`gpt2`, pre-tokenizer `smollm`): every digit on its own, no space in front. Candle's own
-    /// reader of this metadata differs from the reference on most strings.
+    /// From a GGUF file's metadata, as llama.cpp reads it; candle's own reader differs from it on most strings.
     ///
     /// # Errors
     /// [`Error::Malformed`] for another kind of tokenizer, ids that the vocabulary lacks, or a merge that is none.
     pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Self> {
-        let kind = (gguf.text("tokenizer.ggml.model")?, gguf.text("tokenizer.ggml.pre")?);
-        if kind != (Some("gpt2"), Some("smollm")) {
-            let (model, pre) = (kind.0.unwrap_or("none"), kind.1.unwrap_or("none"));
+        let model = gguf.text("tokenizer.ggml.model")?.unwrap_or("none");
+        let pre = gguf.text("tokenizer.ggml.pre")?.unwrap_or("none");
+        let listed = Listed::read(gguf)?;
+        let (mut inner, begins) = match model {
+            "gpt2" => byte_level::build(&listed, pre)?,
+            "llama" => sentence_piece::build(&listed)?,
+            other => {
+                return Err(gguf.malformed(format!(
+                    "its tokenizer `{other}` is not supported: only `gpt2` and `llama` are"
+                )));
+            }
+        };
+        inner
+            .add_tokens(listed.added().collect::<Vec<_>>())
+            .map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let (bos, eos) = (listed.special("bos")?, listed.special("eos")?);
+        if gguf.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(begins) {
+            super::begin_with(&mut inner, bos)?;
+        }
+        let mut end_tokens = Vec::new();
+        for name in ["eos", "eot", "eom"] {
+            let end = listed.special(name)?.map(|(_, id)| id);
+            end_tokens.extend(end.filter(|id| !end_tokens.contains(id)));
+        }
+        let text = |token: Option<(&'_ str, u32)>| token.map(|(text, _)| text.to_owned());
+        let (bos, eos) = (text(bos), text(eos));
+        let template = gguf.text("tokenizer.chat_template")?;
+        let template = template.map(|it| ChatTemplate::new(it, bos.as_deref(), eos.as_deref()));
+        Ok(Self { inner, end_tokens, template })
+    }
+}
+
+impl<'a> Listed<'a> {
+    fn read(gguf: &'a Gguf) -> Result<Self> {
+        let tokens = gguf.texts("tokenizer.ggml.tokens")?;
+        let kinds = gguf.integers("tokenizer.ggml.token_type")?;
+        if kinds.len() != tokens.len() {
             return Err(gguf.malformed(format!(
-                "its tokenizer `{model}`, pre-tokenizer `{pre}`, is not supported"
+                "its vocabulary has {} tokens and {} types",
+                tokens.len(),
+                kinds.len()
             )));
         }
-        let tokens = gguf.texts("tokenizer.ggml.tokens")?;
-        let types = gguf.integers("tokenizer.ggml.token_type")?;
-        let vocabulary: Vocab =
-            tokens.iter().zip(0u32..).map(|(token, id)| ((*token).to_owned(), id)).collect();
-        if vocabulary.len() != tokens.len() || types.len() != tokens.len() {
-            return Err(gguf.malformed("its vocabulary repeats tokens, or lacks their types"));
-        }
-        let merges = gguf.texts("tokenizer.ggml.merges")?.into_iter().map(|merge| {
-            let pair =
-                merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()));
-            pair.ok_or_else(|| gguf.malformed(format!("`{merge}` is not a merge of two tokens")))
-        });
-        let bpe = BPE::builder()
-            .vocab_and_merges(vocabulary, merges.collect::<Result<Vec<_>>>()?)
-            .build()
-            .map_err(|error| {
-                gguf.malformed(format!("its merges do not fit its vocabulary: {error}"))
-            })?;
+        Ok(Self { gguf, tokens, kinds })
+    }
 
-        let mut inner = Inner::new(ModelWrapper::BPE(bpe));
-        inner.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(vec![
-            PreTokenizerWrapper::Digits(Digits::new(true)),
-            PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
-        ]))));
-        inner.with_decoder(Some(ByteLevelDecoder::default()));
-        let special = tokens.iter().zip(&types).filter(|(_, kind)| **kind == CONTROL);
-        let special: Vec<AddedToken> =
-            special.map(|(token, _)| AddedToken::from(*token, true)).collect();
-        inner.add_special_tokens(special).map_err(|error| Error::Tokenizer(error.to_string()))?;
-
-        let token = |key: &str| -> Result<Option<u32>> {
-            let Some(id) = gguf.count(&format!("tokenizer.ggml.{key}_token_id"))? else {
-                return Ok(None);
-            };
-            let known = u32::try_from(id).ok().filter(|_| id < tokens.len());
-            known.map(Some).ok_or_else(|| {
-                gguf.malformed(format!("its {key} token {id} is not in the vocabulary"))
-            })
-        };
-        let (bos, eos) = (token("bos")?, token("eos")?);
-        let text_of = |id: Option<u32>| id.map(|id| tokens[id as usize]);
-        let template = gguf.text("tokenizer.chat_template")?;
-        if gguf.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(false) {
-            super::begin_with(&mut inner, text_of(bos).zip(bos))?;
+    /// Ids by text.
+    pub(super) fn vocabulary(&self) -> Result<Vocab> {
+        let ids = self.tokens.iter().zip(0u32..).map(|(token, id)| ((*token).to_owned(), id));
+        let vocabulary: Vocab = ids.collect();
+        if vocabulary.len() == self.tokens.len() {
+            Ok(vocabulary)
+        } else {
+            Err(self.gguf.malformed("its vocabulary has a token twice"))
         }
-        Ok(Self {
-            template: template.map(|source| ChatTemplate::new(source, text_of(bos), text_of(eos))),
-            end_tokens: eos.into_iter().collect(),
-            inner,
+    }
+
+    /// Tokens that are found in a text before it is split: control tokens, the unknown one, and the user's.
+    fn added(&self) -> impl Iterator<Item = AddedToken> {
+        self.tokens.iter().zip(&self.kinds).filter_map(|(token, kind)| match *kind {
+            kind::CONTROL | kind::UNKNOWN => Some(AddedToken::from(*token, true)),
+            kind::USER_DEFINED => Some(AddedToken::from(*token, false).normalized(false)),
+            _ => None,
         })
+    }
+
+    /// The token that a file names as one of its special ones.
+    pub(super) fn special(&self, name: &str) -> Result<Option<(&'a str, u32)>> {
+        let Some(id) = self.gguf.count(&format!("tokenizer.ggml.{name}_token_id"))? else {
+            return Ok(None);
+        };
+        let known = self.tokens.get(id).copied().zip(u32::try_from(id).ok());
+        known.map(Some).ok_or_else(|| {
+            self.gguf.malformed(format!("its {name} token {id} is not in the vocabulary"))
+        })
+    }
+
+    /// A library's complaint about the vocabulary.
+    pub(super) fn fault(&self, error: impl std::fmt::Display) -> Error {
+        self.gguf.malformed(format!("its merges do not fit its vocabulary: {error}"))
     }
 }

@@ -1,12 +1,12 @@
 //! The tokenizer of a folder in Hugging Face's layout.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::Tokenizer as Inner;
 
 use super::Tokenizer;
+use crate::caught::caught;
 use crate::json::Json;
 use crate::{ChatTemplate, Error, Result};
 
@@ -65,8 +65,8 @@ fn read(path: &Path) -> Result<Inner> {
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let unusable = |reason: &str| malformed(format!("it is no tokenizer: {reason}"));
     // Some of what cannot be, the library finds out by a panic.
-    let mut inner = catch_unwind(AssertUnwindSafe(|| Inner::from_bytes(&bytes)))
-        .map_err(|_| unusable("its parts do not fit together"))?
+    let mut inner = caught(|| Inner::from_bytes(&bytes))
+        .ok_or_else(|| unusable("its parts do not fit together"))?
         .map_err(|error| unusable(&error.to_string()))?;
     // A prompt is never cut or filled up in silence.
     inner.with_padding(None);

@@ -1,7 +1,9 @@
 //! Text to token ids and back.
 
+mod byte_level;
 mod gguf;
 mod huggingface;
+mod sentence_piece;
 
 use tokenizers::Tokenizer as Inner;
 use tokenizers::processors::template::TemplateProcessing;

@@ -28,11 +28,13 @@ const LAYER: [(&str, &str); 9] = [
 
 impl Source for Gguf {
     fn names(&self) -> Vec<String> {
-        self.tensor_names().map(huggingface_name).collect()
+        let mut names: Vec<String> = self.tensor_names().map(huggingface_name).collect();
+        names.sort(); // the header is a hash map here
+        names
     }
 
     fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
-        Ok(self.tensor_shape(&gguf_name(name)))
+        self.tensor_shape(&gguf_name(name))
     }
 
     fn read(&mut self, name: &str) -> Result<Tensor> {
