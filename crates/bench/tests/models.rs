@@ -151,3 +151,38 @@ fn what_is_no_model_is_refused_with_the_ways_to_name_one() {
         assert!(listed.contains(words), "{listed}");
     }
 }
+
+/// Files that no library can read end as an error of one line and an exit code, however the library finds out.
+#[test]
+fn a_file_that_breaks_a_library_is_an_error_like_any_other() {
+    let place = Workplace::new();
+    let key = b"general.alignment";
+    let header = [
+        b"GGUF".as_slice(),
+        &3u32.to_le_bytes(),
+        &0u64.to_le_bytes(), // tensors
+        &1u64.to_le_bytes(), // pairs of key and value
+        &(key.len() as u64).to_le_bytes(),
+        key,
+        &4u32.to_le_bytes(), // a u32
+        &0u32.to_le_bytes(),
+    ];
+    fs::write(place.path("zero.gguf"), header.concat()).unwrap();
+    place
+        .bench(&["generate", "--prompt", "x", "--model", "zero.gguf"])
+        .failed(3, &["zero.gguf", "general.alignment"]);
+    let folder = place.path("broken");
+    fs::create_dir(&folder).unwrap();
+    for entry in fs::read_dir(family("smollm2")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+        let whole = fs::read(folder.join(name)).unwrap();
+        fs::write(folder.join(name), &whole[..whole.len() / 2]).unwrap();
+        place
+            .bench(&["generate", "--prompt", "x", "--model", "broken"])
+            .failed(3, &[&format!("broken/{name}")]);
+        fs::write(folder.join(name), whole).unwrap();
+    }
+}
