@@ -209,6 +209,6 @@ fn not_cached(id: &HubModel, hub: &Hub) -> Missing {
 
 /// Loads the model that the arguments name.
 pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
-    let hub = Hub::from_environment(args.offline);
+    let hub = Hub::from_environment(args.offline).showing_progress(true);
     Choice::find(&args.model, &hub)?.load(args.weights, &args.machine)
 }

@@ -60,7 +60,9 @@ impl Plan {
                 .hint("see `--limit` and `--shard`")
                 .into());
         }
-        let hub = Hub::from_environment(args.offline).without_asking(args.dry_run);
+        let hub = Hub::from_environment(args.offline)
+            .without_asking(args.dry_run)
+            .showing_progress(!args.quiet);
         let models = experiment
             .models
             .iter()

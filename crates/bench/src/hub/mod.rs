@@ -24,7 +24,12 @@ pub(crate) struct Hub {
     offline: bool,
     /// Whether only the cache is looked at, for now.
     cache_only: bool,
+    /// Whether a terminal sees how far a file has come.
+    progress: bool,
 }
+
+/// How often a file that breaks off is taken up again, where it broke off.
+const RETRIES: usize = 3;
 
 impl Hub {
     /// From the process's environment.
@@ -36,6 +41,11 @@ impl Hub {
     /// The same, but asking nothing where only a plan or a list is made.
     pub(crate) fn without_asking(self, cache_only: bool) -> Self {
         Self { cache_only, ..self }
+    }
+
+    /// The same, showing on a terminal how far each file has come.
+    pub(crate) fn showing_progress(self, progress: bool) -> Self {
+        Self { progress, ..self }
     }
 
     /// Whether it may never be asked.
@@ -68,12 +78,15 @@ impl Hub {
                 matches!(value.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
             }),
             cache_only: false,
+            progress: false,
         }
     }
 
     fn api(&self) -> Result<Api> {
-        let mut builder = ApiBuilder::from_cache(self.client_cache()).with_progress(false);
-        builder = builder.with_token(self.token.clone());
+        let mut builder = ApiBuilder::from_cache(self.client_cache())
+            .with_progress(self.progress)
+            .with_retries(RETRIES)
+            .with_token(self.token.clone());
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
         }
