@@ -152,6 +152,47 @@ fn what_is_no_model_is_refused_with_the_ways_to_name_one() {
     }
 }
 
+/// A whole experiment on a model of the hub: fetched once, named in the results, resumed from the cache.
+#[test]
+fn an_experiment_runs_on_a_model_of_the_hub() {
+    let place = Workplace::new();
+    let folder = place.path("long");
+    fs::create_dir(&folder).unwrap();
+    for entry in fs::read_dir(family("llama3")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    let mut config: Value = serde_json::from_str(&read(&folder.join("config.json"))).unwrap();
+    config["max_position_embeddings"] = 2048.into();
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let server = Server::of_folder("org/long", &folder, "secret");
+    let run = |environment: &[(&str, &str)], more: &[&str]| {
+        let common =
+            ["run", "--experiment", "tiny.toml", "--data", "data", "--quiet", "--limit", "1"];
+        let model = ["--set", "model.name=org/long", "--results", "results"];
+        place.bench_in(environment, &[&common[..], &model, more].concat())
+    };
+    let online =
+        [("HF_HUB_OFFLINE", ""), ("HF_ENDPOINT", &*server.address), ("HF_TOKEN", "secret")];
+    let brought = |server: &Server| {
+        server.asked().iter().filter(|line| line.contains(".safetensors ")).count()
+    };
+    run(&online, &["--dry-run"]).failed(3, &["org--long"]);
+    assert_eq!(server.asked().len(), 0);
+    run(&online, &[]).succeeded();
+    assert_eq!(brought(&server), 4, "{:?}", server.asked()); // two shards, each asked for its size first
+    let journal = place.journal("results");
+    assert!(
+        journal.lines().count() == 6 && journal.contains("\"model\":\"org/long\""),
+        "{journal}"
+    );
+    run(&online, &[]).succeeded();
+    run(&[], &[]).succeeded();
+    assert_eq!((brought(&server), place.journal("results")), (4, journal));
+    let plan = run(&[], &["--dry-run"]).succeeded();
+    assert!(plan.contains("model org/long (f32)") && plan.contains("counted"), "{plan}");
+}
+
 /// Files that no library can read end as an error of one line and an exit code, however the library finds out.
 #[test]
 fn a_file_that_breaks_a_library_is_an_error_like_any_other() {
