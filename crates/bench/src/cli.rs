@@ -117,9 +117,12 @@ pub(crate) struct MachineArgs {
 /// Which model.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
-    /// A name from `bench models`, or a `.gguf` file
+    /// A name from `bench models`, a folder in Hugging Face's layout, a `.gguf` file, or an id of the hub (`org/name[@revision]`)
     #[arg(long)]
     pub(crate) model: String,
+    /// Ask no hub
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// How to hold its weights: `f32` or `q8_0`
     #[arg(long, default_value_t)]
     pub(crate) weights: Weights,

@@ -42,6 +42,11 @@ impl Fault {
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+
+    /// What to try next, if there is something.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
 }
 
 impl fmt::Display for Fault {
@@ -59,8 +64,7 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");
     }
-    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_ref())
-    {
+    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.advice()) {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(class(error) as u8)

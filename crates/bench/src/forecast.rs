@@ -20,7 +20,7 @@ const SHARE: usize = 80;
 /// Bytes that one model's part of a grid needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All weights, as they are held; embedding and head counted apart, which is too much for a model that ties them.
+    /// All weights, as they are held.
     weights: usize,
     /// The whole cache of the longest prompt, kept while arms are forked from it.
     prompt: usize,
@@ -87,9 +87,10 @@ impl ModelPlan {
             lane = lane.max(peak(&policies, shape, longest, context).1);
         }
         let embedding = shape.vocabulary * shape.hidden;
+        let apart = if shape.tied { 0 } else { embedding };
         Ok(Memory {
             weights: match self.model.weights {
-                Weights::F32 => (parameters(shape) + embedding) * 4,
+                Weights::F32 => (parameters(shape) + apart) * 4,
                 Weights::Q8_0 => parameters(shape) * 34 / 32 + embedding * 4,
             },
             prompt: longest * shape.token_bytes(NUMBER),

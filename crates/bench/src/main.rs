@@ -14,6 +14,7 @@ mod journal;
 mod models;
 mod plan;
 mod problem;
+mod registry;
 mod report;
 mod results;
 mod row;

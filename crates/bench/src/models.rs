@@ -1,111 +1,40 @@
-//! Models that are known by name, and where their files lie.
+//! From what a user calls a model to its files.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use runner::{Config, Model, RopeScaling, Weights};
+use anyhow::{Context as _, Result};
+use runner::{Checkpoint, Config, Model, Tokenizer, Weights};
 
 use crate::cli::{MachineArgs, ModelArgs};
 use crate::fault::Fault;
+use crate::hub::{Hub, HubModel};
+use crate::registry::{Home, Known, registry};
 
-/// A model of the registry.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Known {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    /// File below the cache folder, for those that a script can bring.
-    pub(crate) file: Option<&'static str>,
-    /// Name by which the published runs chose its prompt template.
-    pub(crate) published_name: &'static str,
-    pub(crate) shape: Config,
-}
-
-/// A model that was asked for: its shape is known, its file perhaps missing.
+/// A model that was asked for: its shape is known, its files perhaps missing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) name: String,
     pub(crate) published_name: String,
-    pub(crate) file: std::result::Result<PathBuf, Missing>,
     pub(crate) shape: Config,
+    files: Files,
+}
+
+/// What there is of a model.
+#[derive(Debug, Clone, PartialEq)]
+enum Files {
+    /// A GGUF file, or a folder with all that it takes.
+    Here(PathBuf),
+    /// A folder of the hub's cache with all but the weights; the hub has them.
+    Settings(PathBuf, HubModel, Hub),
+    /// Not enough to run; perhaps a folder that holds a tokenizer.
+    Missing(Option<PathBuf>, Missing),
 }
 
 /// Why a model cannot be loaded, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Missing {
+struct Missing {
     reason: String,
     hint: String,
-}
-
-impl Missing {
-    fn fault(&self) -> Fault {
-        Fault::data(&*self.reason).hint(&*self.hint)
-    }
-}
-
-/// All models known by name.
-pub(crate) fn registry() -> Vec<Known> {
-    let llama_3 = RopeScaling {
-        factor: 8.0,
-        low_frequency_factor: 1.0,
-        high_frequency_factor: 4.0,
-        original_context: 8192,
-    };
-    let smollm2 = Config {
-        layers: 30,
-        hidden: 576,
-        intermediate: 1536,
-        query_heads: 9,
-        kv_heads: 3,
-        head_dim: 64,
-        vocabulary: 49_152,
-        context: 8192,
-        rope_theta: 100_000.0,
-        rope_scaling: None,
-        norm_epsilon: 1e-5,
-    };
-    let eight_billion = Config {
-        layers: 32,
-        hidden: 4096,
-        intermediate: 14_336,
-        query_heads: 32,
-        kv_heads: 8,
-        head_dim: 128,
-        vocabulary: 128_256,
-        context: 131_072,
-        rope_theta: 500_000.0,
-        rope_scaling: Some(llama_3),
-        norm_epsilon: 1e-5,
-    };
-    let mistral = Config {
-        vocabulary: 32_768,
-        context: 32_768,
-        rope_theta: 1e6,
-        rope_scaling: None,
-        ..eight_billion.clone()
-    };
-    vec![
-        Known {
-            name: "smollm2-135m",
-            about: "SmolLM2-135M-Instruct, Q4_1: runs on any machine",
-            file: Some("smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf"),
-            published_name: "SmolLM2-135M-Instruct",
-            shape: smollm2,
-        },
-        Known {
-            name: "llama-3.1-8b-instruct",
-            about: "Llama-3.1-8B-Instruct, the paper's: can be planned, not run yet",
-            file: None,
-            published_name: "meta-llama-3.1-8b-instruct",
-            shape: eight_billion,
-        },
-        Known {
-            name: "mistral-7b-instruct-v0.3",
-            about: "Mistral-7B-Instruct-v0.3, the paper's second: can be planned, not run yet",
-            file: None,
-            published_name: "mistral-7b-instruct-v0.3",
-            shape: mistral,
-        },
-    ]
 }
 
 /// `$BENCH_CACHE`, else `bench` in the user's cache folder.
@@ -119,70 +48,167 @@ pub(crate) fn cache_folder() -> PathBuf {
 }
 
 impl Choice {
-    /// Finds a model by name or by file.
-    pub(crate) fn find(model: &str) -> Result<Self> {
-        let path = Path::new(model);
-        if path.extension().is_some_and(|extension| extension == "gguf") {
-            let (shape, _) = Model::describe(path)?;
-            let name = path
-                .file_stem()
-                .map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
-            return Ok(Self {
-                published_name: name.clone(),
-                name,
-                file: Ok(path.to_owned()),
-                shape,
-            });
-        }
+    /// Finds a model by name, by file, by folder, or on the hub.
+    pub(crate) fn find(model: &str, hub: &Hub) -> Result<Self> {
         let registry = registry();
-        let Some(known) = registry.iter().find(|known| known.name == model) else {
-            let names: Vec<&str> = registry.iter().map(|known| known.name).collect();
-            return Err(Fault::data(format!("unknown model `{model}`"))
-                .hint(format!("use a `.gguf` file or one of: {}", names.join(", ")))
-                .into());
-        };
-        Ok(Self {
-            name: known.name.to_owned(),
-            published_name: known.published_name.to_owned(),
-            file: known.locate(),
-            shape: known.shape.clone(),
-        })
+        if let Some(known) = registry.iter().find(|known| known.name == model) {
+            return Self::known(known, hub);
+        }
+        let path = Path::new(model);
+        if path.is_dir() {
+            return Self::folder(path);
+        }
+        if path.is_file() || path.extension().is_some_and(|extension| extension == "gguf") {
+            return Self::file(path);
+        }
+        if let Some(id) = HubModel::parse(model) {
+            return Self::on_hub(&id, hub);
+        }
+        let names: Vec<&str> = registry.iter().map(|known| known.name).collect();
+        let hint = format!(
+            "use a folder in Hugging Face's layout, a `.gguf` file, an id of the hub (`org/name`), or one of: {}",
+            names.join(", ")
+        );
+        Err(Fault::data(format!("unknown model `{model}`")).hint(hint).into())
     }
 
-    /// Its file.
+    fn known(known: &Known, hub: &Hub) -> Result<Self> {
+        let (shape, files) = match known.home {
+            Home::Script(file) => (known.shape.clone(), script_file(known.name, file)),
+            Home::Hub(id) => of_hub(known, id, hub).with_context(|| {
+                format!("model `{}` comes from the hub, and does not", known.name)
+            })?,
+        };
+        let (name, published_name) = (known.name.to_owned(), known.published_name.to_owned());
+        Ok(Self { name, published_name, shape, files })
+    }
+
+    fn on_hub(id: &HubModel, hub: &Hub) -> Result<Self> {
+        let (shape, files) = hub_files(id, &hub.settings(id)?, hub)?;
+        let known = registry()
+            .into_iter()
+            .find(|known| matches!(known.home, Home::Hub(home) if home == id.id()));
+        let published_name = known.map_or(id.id(), |known| known.published_name).to_owned();
+        Ok(Self { name: id.to_string(), published_name, shape, files })
+    }
+
+    fn folder(path: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let files = match missing_file(&checkpoint)? {
+            None => Files::Here(path.to_owned()),
+            Some(file) => Files::Missing(
+                Some(path.to_owned()),
+                Missing {
+                    reason: format!("`{}` is missing", file.display()),
+                    hint: "a folder in Hugging Face's layout holds `config.json`, `tokenizer.json` and `model.safetensors`, or an index and the files that it names".to_owned(),
+                },
+            ),
+        };
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { published_name: name.clone(), name, shape: checkpoint.config()?, files })
+    }
+
+    fn file(path: &Path) -> Result<Self> {
+        let shape = Checkpoint::open(path)?.config()?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let files = Files::Here(path.to_owned());
+        Ok(Self { published_name: name.clone(), name, shape, files })
+    }
+
+    /// Its file, or a folder that holds its settings at least.
+    ///
+    /// # Errors
+    /// If it could not be loaded.
     pub(crate) fn path(&self) -> Result<&Path> {
-        match &self.file {
-            Ok(path) => Ok(path),
-            Err(missing) => Err(missing.fault().into()),
+        match &self.files {
+            Files::Here(path) | Files::Settings(path, ..) => Ok(path),
+            Files::Missing(_, Missing { reason, hint }) => {
+                Err(Fault::data(&**reason).hint(&**hint).into())
+            }
+        }
+    }
+
+    /// Its tokenizer, if that is here.
+    pub(crate) fn tokenizer(&self) -> Result<Option<Tokenizer>> {
+        let (Files::Here(path) | Files::Settings(path, ..) | Files::Missing(Some(path), _)) =
+            &self.files
+        else {
+            return Ok(None);
+        };
+        let checkpoint = Checkpoint::open(path)?;
+        match checkpoint.missing_tokenizer() {
+            Some(_) => Ok(None),
+            None => Ok(Some(checkpoint.tokenizer()?)),
         }
     }
 
     pub(crate) fn load(&self, weights: Weights, machine: &MachineArgs) -> Result<Model> {
         let device = runner::device(&machine.device)?;
-        Ok(Model::load(&self.name, self.path()?, weights, &device)?)
+        let path = self.path()?;
+        if let Files::Settings(folder, id, hub) = &self.files {
+            hub.weights(id, folder)?;
+        }
+        Ok(Model::load(&self.name, path, weights, &device)?)
     }
 }
 
-impl Known {
-    fn locate(&self) -> std::result::Result<PathBuf, Missing> {
-        let Some(file) = self.file else {
-            return Err(Missing {
-                reason: format!("model `{}` can be planned with `--dry-run`, not run", self.name),
-                hint: "only GGUF files are loaded so far; pick another profile, such as `--profile smollm2`".to_owned(),
-            });
-        };
-        let path = cache_folder().join("models").join(file);
-        if path.is_file() {
-            return Ok(path);
-        }
-        Err(Missing {
-            reason: format!("model `{}` is not at `{}`", self.name, path.display()),
-            hint: format!("run `scripts/fetch-model {}`", self.name),
-        })
+/// What a checkpoint needs to be loaded and does not have.
+fn missing_file(checkpoint: &Checkpoint) -> Result<Option<PathBuf>> {
+    let weights = checkpoint.missing_weights()?.into_iter();
+    Ok(checkpoint.missing_tokenizer().into_iter().chain(weights).next())
+}
+
+fn script_file(name: &str, file: &str) -> Files {
+    let path = cache_folder().join("models").join(file);
+    if path.is_file() {
+        return Files::Here(path);
     }
+    let reason = format!("model `{name}` is not at `{}`", path.display());
+    Files::Missing(None, Missing { reason, hint: format!("run `scripts/fetch-model {name}`") })
+}
+
+/// The shape and the files of a known model; where nothing of it is cached and nothing is asked, its shape is known all the same.
+fn of_hub(known: &Known, id: &str, hub: &Hub) -> Result<(Config, Files)> {
+    let id = HubModel::parse(id).with_context(|| format!("`{id}` is no id of the hub"))?;
+    match hub.settings(&id) {
+        Ok(folder) => hub_files(&id, &folder, hub),
+        Err(error) if hub.asks() => Err(error),
+        Err(_) => {
+            let missing = not_cached(&id, hub);
+            let reason = format!("model `{}`: {}", known.name, missing.reason);
+            Ok((known.shape.clone(), Files::Missing(None, Missing { reason, ..missing })))
+        }
+    }
+}
+
+/// The shape and the files of a model whose settings lie in the hub's cache.
+fn hub_files(id: &HubModel, folder: &Path, hub: &Hub) -> Result<(Config, Files)> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let files = match missing_file(&checkpoint)? {
+        None => Files::Here(folder.to_owned()),
+        Some(_) if hub.asks() => Files::Settings(folder.to_owned(), id.clone(), hub.clone()),
+        Some(file) => {
+            let missing = not_cached(id, hub);
+            let reason = format!("{}: `{}` is missing", missing.reason, file.display());
+            Files::Missing(Some(folder.to_owned()), Missing { reason, ..missing })
+        }
+    };
+    Ok((checkpoint.config()?, files))
+}
+
+fn not_cached(id: &HubModel, hub: &Hub) -> Missing {
+    let reason = format!("`{id}` is not whole in the hub's cache");
+    let hint = if hub.is_offline() {
+        "unset `HF_HUB_OFFLINE` and leave out `--offline`, so that the hub is asked; or name a folder"
+    } else {
+        "a run asks the hub for it"
+    };
+    Missing { reason, hint: hint.to_owned() }
 }
 
 /// Loads the model that the arguments name.
 pub(crate) fn load(args: &ModelArgs) -> Result<Model> {
-    Choice::find(&args.model)?.load(args.weights, &args.machine)
+    let hub = Hub::from_environment(args.offline).showing_progress(true);
+    Choice::find(&args.model, &hub)?.load(args.weights, &args.machine)
 }

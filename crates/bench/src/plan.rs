@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use evaluator::{Demonstrations, PublishedTemplate, Sample, Task};
-use runner::{Message, Model, Tokenizer};
+use runner::{Message, Tokenizer};
 
 use crate::cli::RunArgs;
 use crate::data;
 use crate::experiment::{Experiment, ModelChoice, PromptStyle, Source};
 use crate::fault::{Class, Fault};
+use crate::hub::Hub;
 use crate::models::Choice;
 
 /// A grid: every prompt of every model under every arm.
@@ -59,8 +60,13 @@ impl Plan {
                 .hint("see `--limit` and `--shard`")
                 .into());
         }
-        let models =
-            experiment.models.iter().map(|model| ModelPlan::new(&experiment, model, &samples));
+        let hub = Hub::from_environment(args.offline)
+            .without_asking(args.dry_run)
+            .showing_progress(!args.quiet);
+        let models = experiment
+            .models
+            .iter()
+            .map(|model| ModelPlan::new(&experiment, model, &samples, &hub));
         let models = models.collect::<Result<_>>()?;
         Ok(Self {
             demonstrations: set.demonstrations,
@@ -92,10 +98,14 @@ impl Plan {
 }
 
 impl ModelPlan {
-    fn new(experiment: &Experiment, model: &ModelChoice, samples: &[Sample]) -> Result<Self> {
-        let choice = Choice::find(&model.name)?;
-        let tokenizer =
-            choice.path().ok().map(Model::describe).transpose()?.map(|(_, tokenizer)| tokenizer);
+    fn new(
+        experiment: &Experiment,
+        model: &ModelChoice,
+        samples: &[Sample],
+        hub: &Hub,
+    ) -> Result<Self> {
+        let choice = Choice::find(&model.name, hub)?;
+        let tokenizer = choice.tokenizer()?;
         let context = choice.shape.context;
         let prompts = samples.iter().map(|sample| {
             let length = measure(experiment, &choice, tokenizer.as_ref(), sample)?;

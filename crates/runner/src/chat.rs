@@ -1,6 +1,6 @@
 //! Chat templates: Jinja, as model files carry it.
 
-use minijinja::{Environment, context};
+use minijinja::{Environment, Value, context};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -25,17 +25,21 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatTemplate {
     source: String,
-    bos: String,
-    eos: String,
+    bos: Option<String>,
+    eos: Option<String>,
 }
 
 impl ChatTemplate {
     /// From the template's source and the texts of the special tokens that it may name.
-    pub fn new(source: &str, bos: &str, eos: &str) -> Self {
-        Self { source: source.to_owned(), bos: bos.to_owned(), eos: eos.to_owned() }
+    pub fn new(source: &str, bos: Option<&str>, eos: Option<&str>) -> Self {
+        Self { source: source.to_owned(), bos: bos.map(str::to_owned), eos: eos.map(str::to_owned) }
     }
 
     /// The conversation as the model reads it, up to where the assistant begins.
+    ///
+    /// As `transformers` has it, `tools` and `documents` are none, and a special token that the model lacks is undefined. Unlike there,
+    /// so is `strftime_now`: a prompt that names the day would differ from run to run, and templates that ask for it first have a date
+    /// of their own.
     ///
     /// # Errors
     /// [`Error::Template`] if the template does not parse, or refuses these messages.
@@ -54,12 +58,15 @@ impl ChatTemplate {
         );
         environment.set_fuel(Some(1_000_000));
         let template = environment.template_from_str(&self.source).map_err(fault)?;
+        let token = |text: &Option<String>| text.as_deref().map_or(Value::UNDEFINED, Value::from);
         template
             .render(context! {
                 messages,
                 add_generation_prompt => true,
-                bos_token => self.bos,
-                eos_token => self.eos,
+                tools => (),
+                documents => (),
+                bos_token => token(&self.bos),
+                eos_token => token(&self.eos),
             })
             .map_err(fault)
     }

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::QTensor;
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 
+use crate::caught::caught;
 use crate::{Config, Error, Result};
 
 /// An open GGUF file whose header has been read and found sane.
@@ -27,8 +27,8 @@ impl Gguf {
         let mut reader = BufReader::new(file);
         let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
         // Candle's reader divides by the alignment that the file names.
-        let content = catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)))
-            .map_err(|_| {
+        let content = caught(|| Content::read(&mut reader))
+            .ok_or_else(|| {
                 malformed("its header cannot be read: is `general.alignment` 0?".to_owned())
             })?
             .map_err(|error| malformed(error.to_string()))?;
@@ -107,73 +107,119 @@ impl Gguf {
             .collect()
     }
 
+    pub(crate) fn floats(&self, key: &str) -> Result<Vec<f32>> {
+        let value = self.required(key)?;
+        let Value::Array(items) = value else { return Err(self.wrong(key, value)) };
+        items.iter().map(|item| item.to_f32().map_err(|_| self.wrong(key, item))).collect()
+    }
+
+    /// The architecture that it says it holds.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for one that is not read.
+    fn architecture(&self) -> Result<&str> {
+        match self.text("general.architecture")?.unwrap_or_default() {
+            known @ ("llama" | "qwen2") => Ok(known),
+            other => {
+                Err(self
+                    .malformed(format!("architecture `{other}` is neither `llama` nor `qwen2`")))
+            }
+        }
+    }
+
+    /// Whether its rotary channels lie as neighbours in pairs.
+    pub(crate) fn pairs_rotary_channels(&self) -> Result<bool> {
+        Ok(self.architecture()? == "llama")
+    }
+
+    /// Query heads and KV heads.
+    pub(crate) fn heads(&self) -> Result<(usize, usize)> {
+        let architecture = self.architecture()?;
+        let query_heads = self.required_count(&format!("{architecture}.attention.head_count"))?;
+        let kv_heads = self.count(&format!("{architecture}.attention.head_count_kv"))?;
+        Ok((query_heads, kv_heads.unwrap_or(query_heads)))
+    }
+
     /// The decoder's shape.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for an architecture other than `llama`, a missing key, or numbers that cannot be.
+    /// [`Error::Malformed`] for an architecture that is not read, a missing key, or numbers that cannot be.
     pub(crate) fn config(&self) -> Result<Config> {
-        let architecture = self.text("general.architecture")?.unwrap_or_default();
-        if architecture != "llama" {
-            return Err(self.malformed(format!("architecture `{architecture}` is not `llama`")));
-        }
-        let query_heads = self.required_count("llama.attention.head_count")?;
-        let hidden = self.required_count("llama.embedding_length")?;
+        let architecture = self.architecture()?;
+        let key = |name: &str| format!("{architecture}.{name}");
+        let (query_heads, kv_heads) = self.heads()?;
+        let hidden = self.required_count(&key("embedding_length"))?;
         let config = Config {
-            layers: self.required_count("llama.block_count")?,
+            layers: self.required_count(&key("block_count"))?,
             hidden,
-            intermediate: self.required_count("llama.feed_forward_length")?,
+            intermediate: self.required_count(&key("feed_forward_length"))?,
             query_heads,
-            kv_heads: self.count("llama.attention.head_count_kv")?.unwrap_or(query_heads),
-            head_dim: match self.count("llama.attention.key_length")? {
+            kv_heads,
+            head_dim: match self.count(&key("attention.key_length"))? {
                 Some(head_dim) => head_dim,
                 None => hidden.checked_div(query_heads).unwrap_or(0),
             },
             vocabulary: self.texts("tokenizer.ggml.tokens")?.len(),
-            context: self.required_count("llama.context_length")?,
-            rope_theta: self.float("llama.rope.freq_base")?.unwrap_or(10_000.0),
+            context: self.required_count(&key("context_length"))?,
+            rope_theta: self.float(&key("rope.freq_base"))?.unwrap_or(10_000.0),
             rope_scaling: None,
-            norm_epsilon: self.float("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
+            norm_epsilon: self.float(&key("attention.layer_norm_rms_epsilon"))?.unwrap_or(1e-5),
+            tied: !self.has("output.weight"),
+            qkv_bias: architecture == "qwen2" || self.has("blk.0.attn_q.bias"),
+            output_bias: self.has("blk.0.attn_output.bias"),
         };
         if let Some(fault) = config.fault() {
             return Err(self.malformed(fault));
         }
-        if let Some(rotated) =
-            self.count("llama.rope.dimension_count")?.filter(|rotated| *rotated != config.head_dim)
-        {
-            let head_dim = config.head_dim;
-            return Err(self.malformed(format!(
-                "it rotates {rotated} of {head_dim} channels, which is not supported"
-            )));
-        }
-        if let Some(scaling) =
-            self.text("llama.rope.scaling.type")?.filter(|scaling| *scaling != "none")
-        {
-            return Err(self.malformed(format!("its rotary scaling `{scaling}` is not supported")));
-        }
+        self.refuse_unsupported(architecture, &config)?;
         Ok(config)
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    fn refuse_unsupported(&self, architecture: &str, config: &Config) -> Result<()> {
+        let head_dim = config.head_dim;
+        for name in ["rope.dimension_count", "attention.value_length"] {
+            let key = format!("{architecture}.{name}");
+            if let Some(other) = self.count(&key)?.filter(|count| *count != head_dim) {
+                return Err(self.malformed(format!(
+                    "`{key}` = {other} for heads of {head_dim} channels is not supported"
+                )));
+            }
+        }
+        let scaling = self.text(&format!("{architecture}.rope.scaling.type"))?;
+        match scaling.filter(|scaling| *scaling != "none") {
+            Some(scaling) => {
+                Err(self.malformed(format!("its rotary scaling `{scaling}` is not supported")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
         self.content.tensor_infos.contains_key(name)
     }
 
-    /// A tensor as stored, its shape checked before anything is read.
-    pub(crate) fn quantised(&mut self, name: &str, shape: &[usize]) -> Result<QTensor> {
-        let Some(info) = self.content.tensor_infos.get(name) else {
-            return Err(self.malformed(format!("it has no tensor `{name}`")));
-        };
-        if info.shape.dims() != shape {
-            let found = info.shape.dims().to_vec();
-            return Err(self.malformed(format!("tensor `{name}` is {found:?}, not {shape:?}")));
-        }
-        self.content
-            .tensor(&mut self.reader, name, &Device::Cpu)
-            .map_err(|error| self.malformed(format!("tensor `{name}`: {error}")))
+    pub(crate) fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.content.tensor_infos.keys().map(String::as_str)
     }
 
-    /// A tensor in f32.
-    pub(crate) fn dense(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let stored = self.quantised(name, shape)?;
+    /// A tensor's shape, if it is there and its type is read.
+    pub(crate) fn tensor_shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        let Some(info) = self.content.tensor_infos.get(name) else { return Ok(None) };
+        // Types of intermediate results, which no model file holds and candle does not read.
+        if let kind @ (GgmlDType::Q8_1 | GgmlDType::Q8K) = info.ggml_dtype {
+            return Err(
+                self.malformed(format!("tensor `{name}` is stored as {kind:?}, which is not read"))
+            );
+        }
+        Ok(Some(info.shape.dims().to_vec()))
+    }
+
+    /// A tensor in f32, whatever it is stored as. Its size must have been found sane.
+    pub(crate) fn dequantised(&mut self, name: &str) -> Result<Tensor> {
+        let stored = self
+            .content
+            .tensor(&mut self.reader, name, &Device::Cpu)
+            .map_err(|error| self.malformed(format!("tensor `{name}`: {error}")))?;
         Ok(stored.dequantize(&Device::Cpu)?)
     }
 }

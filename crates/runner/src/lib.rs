@@ -6,11 +6,15 @@
 
 mod attention;
 mod cache;
+mod caught;
 mod chat;
+mod checkpoint;
 mod config;
 mod engine;
 mod error;
+mod folder;
 mod gguf;
+mod json;
 mod lane;
 mod linear;
 mod llama;
@@ -22,9 +26,11 @@ mod rope;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokenizer;
+mod weights;
 
 pub use cache::Entries;
 pub use chat::{ChatTemplate, Message};
+pub use checkpoint::Checkpoint;
 pub use config::{Config, RopeScaling};
 pub use engine::{Engine, Job};
 pub use error::Error;

@@ -7,7 +7,7 @@ use candle_core::quantized::{GgmlDType, GgmlType, QMatMul, QTensor};
 use candle_core::{Device, Module, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Config, Result};
 
 /// How the weights of matrix products are held, whatever the file holds.
 ///
@@ -20,6 +20,18 @@ pub enum Weights {
     F32,
     /// Requantised to 8 bits in blocks of 32: about 1.06 bytes a weight; activations are quantised too.
     Q8_0,
+}
+
+impl Weights {
+    /// Why a decoder's weights cannot be held so, if they cannot.
+    pub(crate) fn fault(self, config: &Config) -> Option<String> {
+        let block = GgmlDType::Q8_0.block_size();
+        let inputs = [config.hidden, config.intermediate, config.query_heads * config.head_dim];
+        let odd = inputs.into_iter().find(|width| !width.is_multiple_of(block))?;
+        (self == Self::Q8_0).then(|| {
+            format!("its rows of {odd} weights do not fill blocks of {block}, which `q8_0` is made of: hold them as `f32`")
+        })
+    }
 }
 
 impl fmt::Display for Weights {
@@ -48,9 +60,15 @@ const SMALL_PRODUCT: usize = 256;
 /// Rows, and columns, up to which candle's host product adds up in blocks of another length.
 const SMALL_SIDE: usize = 64;
 
-/// A matrix product without bias.
+/// A matrix product, with or without bias.
 #[derive(Debug, Clone)]
-pub(crate) enum Linear {
+pub(crate) struct Linear {
+    product: Product,
+    bias: Option<Tensor>, // (outputs,)
+}
+
+#[derive(Debug, Clone)]
+enum Product {
     /// Weights as `(inputs, outputs)`.
     Dense(Tensor),
     /// Weights as `(outputs, inputs)` in blocks, on the host.
@@ -75,20 +93,44 @@ impl Linear {
     /// Small matrices are stored transposed, which candle multiplies up to three times faster for a few rows; the
     /// vocabulary's is not, since a tied embedding shares it.
     pub(crate) fn new(weight: &Tensor, weights: Weights, device: &Device) -> Result<Self> {
-        Ok(match weights {
-            Weights::F32 => Self::Dense(weight.t()?.contiguous()?.to_device(device)?),
-            Weights::Q8_0 => Self::q8_0(weight, device)?,
-        })
+        Ok(Self::from(match weights {
+            Weights::F32 => Product::Dense(weight.t()?.contiguous()?.to_device(device)?),
+            Weights::Q8_0 => Product::q8_0(weight, device)?,
+        }))
+    }
+
+    /// The same product with a bias, `(outputs,)`, added.
+    pub(crate) fn with_bias(self, bias: &Tensor, device: &Device) -> Result<Self> {
+        Ok(Self { bias: Some(bias.to_device(device)?), ..self })
     }
 
     /// The vocabulary's product, from an embedding that already lies on the device.
     pub(crate) fn tied(embedding: &Tensor, weights: Weights, device: &Device) -> Result<Self> {
-        Ok(match weights {
-            Weights::F32 => Self::Dense(embedding.t()?),
-            Weights::Q8_0 => Self::q8_0(&embedding.to_device(&Device::Cpu)?, device)?,
-        })
+        Ok(Self::from(match weights {
+            Weights::F32 => Product::Dense(embedding.t()?),
+            Weights::Q8_0 => Product::q8_0(&embedding.to_device(&Device::Cpu)?, device)?,
+        }))
     }
 
+    /// # Shapes
+    /// - `x`: `(rows, inputs)`
+    /// - returns `(rows, outputs)`
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let product = self.product.forward(x)?;
+        match &self.bias {
+            Some(bias) => Ok(product.broadcast_add(bias)?),
+            None => Ok(product),
+        }
+    }
+}
+
+impl From<Product> for Linear {
+    fn from(product: Product) -> Self {
+        Self { product, bias: None }
+    }
+}
+
+impl Product {
     fn q8_0(weight: &Tensor, device: &Device) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         if device.is_cpu() && inputs.is_multiple_of(BlockQ8_0::BLCK_SIZE) {
@@ -106,7 +148,7 @@ impl Linear {
     /// - returns `(rows, outputs)`
     ///
     /// A row's result does not depend on the other rows.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => dense(x, weight),
             Self::Blocks(weight) => weight.forward(x),

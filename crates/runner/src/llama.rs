@@ -3,10 +3,10 @@
 use candle_core::{Device, Tensor};
 use candle_nn::ops::{rms_norm, silu};
 
-use crate::gguf::Gguf;
 use crate::linear::Linear;
 use crate::rope::Rope;
-use crate::{Config, Result, Weights};
+use crate::weights::Tensors;
+use crate::{Config, Error, Result, Weights};
 
 /// Where a layer's keys and values go, and what its queries see: the one seam in the decoder.
 pub(crate) trait Attend {
@@ -78,32 +78,25 @@ impl Llama {
         self.head.forward(hidden)
     }
 
-    /// Reads the weights of a GGUF file.
-    pub(crate) fn from_gguf(gguf: &mut Gguf, weights: Weights, device: &Device) -> Result<Self> {
-        let config = gguf.config()?;
-        let embedding = gguf
-            .dense("token_embd.weight", &[config.vocabulary, config.hidden])?
-            .to_device(device)?;
-        let head = if gguf.has("output.weight") {
-            Linear::new(
-                &gguf.dense("output.weight", &[config.vocabulary, config.hidden])?,
-                weights,
-                device,
-            )?
-        } else {
+    /// Reads the weights.
+    pub(crate) fn new(
+        config: Config,
+        tensors: &mut Tensors,
+        weights: Weights,
+        device: &Device,
+    ) -> Result<Self> {
+        let embedding = tensors.read("model.embed_tokens.weight")?.to_device(device)?;
+        let head = if config.tied {
             Linear::tied(&embedding, weights, device)?
-        };
-        let divisors = if gguf.has("rope_freqs.weight") {
-            Some(gguf.dense("rope_freqs.weight", &[config.head_dim / 2])?.to_vec1::<f32>()?)
         } else {
-            None
+            Linear::new(&tensors.read("lm_head.weight")?, weights, device)?
         };
         Ok(Self {
             layers: (0..config.layers)
-                .map(|index| Layer::from_gguf(gguf, &config, index, weights, device))
+                .map(|index| Layer::new(&config, index, tensors, weights, device))
                 .collect::<Result<_>>()?,
-            norm: gguf.dense("output_norm.weight", &[config.hidden])?.to_device(device)?,
-            rope: Rope::new(&config, divisors.as_deref(), device)?,
+            norm: tensors.read("model.norm.weight")?.to_device(device)?,
+            rope: Rope::new(&config, tensors.rope_divisors()?.as_deref(), device)?,
             embedding,
             head,
             device: device.clone(),
@@ -113,37 +106,35 @@ impl Llama {
 }
 
 impl Layer {
-    fn from_gguf(
-        gguf: &mut Gguf,
+    fn new(
         config: &Config,
         index: usize,
+        tensors: &mut Tensors,
         weights: Weights,
         device: &Device,
     ) -> Result<Self> {
-        let Config { hidden, intermediate, query_heads, kv_heads, head_dim, .. } = *config;
-        let mut read =
-            |name: &str, shape: &[usize]| gguf.dense(&format!("blk.{index}.{name}.weight"), shape);
-        let linear = |weight: Tensor| Linear::new(&weight, weights, device);
+        let name = |part: &str| format!("model.layers.{index}.{part}");
+        let mut norm = |part: &str| Ok::<_, Error>(tensors.read(&name(part))?.to_device(device)?);
+        let (attention_norm, mlp_norm) =
+            (norm("input_layernorm.weight")?, norm("post_attention_layernorm.weight")?);
+        let mut linear = |part: &str, with_bias: bool| {
+            let weight = tensors.read(&name(&format!("{part}.weight")))?;
+            let linear = Linear::new(&weight, weights, device)?;
+            if !with_bias {
+                return Ok(linear);
+            }
+            linear.with_bias(&tensors.read(&name(&format!("{part}.bias")))?, device)
+        };
         Ok(Self {
-            attention_norm: read("attn_norm", &[hidden])?.to_device(device)?,
-            q: linear(halves(&read("attn_q", &[query_heads * head_dim, hidden])?, query_heads)?)?,
-            k: linear(halves(&read("attn_k", &[kv_heads * head_dim, hidden])?, kv_heads)?)?,
-            v: linear(read("attn_v", &[kv_heads * head_dim, hidden])?)?,
-            output: linear(read("attn_output", &[hidden, query_heads * head_dim])?)?,
-            mlp_norm: read("ffn_norm", &[hidden])?.to_device(device)?,
-            gate: linear(read("ffn_gate", &[intermediate, hidden])?)?,
-            up: linear(read("ffn_up", &[intermediate, hidden])?)?,
-            down: linear(read("ffn_down", &[hidden, intermediate])?)?,
+            attention_norm,
+            q: linear("self_attn.q_proj", config.qkv_bias)?,
+            k: linear("self_attn.k_proj", config.qkv_bias)?,
+            v: linear("self_attn.v_proj", config.qkv_bias)?,
+            output: linear("self_attn.o_proj", config.output_bias)?,
+            mlp_norm,
+            gate: linear("mlp.gate_proj", false)?,
+            up: linear("mlp.up_proj", false)?,
+            down: linear("mlp.down_proj", false)?,
         })
     }
-}
-
-/// From GGUF's order of rotary channels, neighbours in pairs, to halves, which [`Rope`] turns.
-///
-/// # Shapes
-/// - `weight` and the result: `(heads * head_dim, inputs)`
-fn halves(weight: &Tensor, heads: usize) -> Result<Tensor> {
-    let (outputs, inputs) = weight.dims2()?;
-    let pairs = weight.reshape((heads, outputs / heads / 2, 2, inputs))?;
-    Ok(pairs.transpose(1, 2)?.contiguous()?.reshape((outputs, inputs))?)
 }

@@ -1,19 +1,16 @@
 //! A model as one thing: decoder, tokenizer, identity.
 
-use std::fmt::Write;
-use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zoo::Observation;
 
-use crate::gguf::Gguf;
+use crate::checkpoint::Checkpoint;
 use crate::lane::log_probability;
 use crate::llama::Llama;
 use crate::prefill::Reader;
+use crate::weights::Tensors;
 use crate::{Config, Error, Prefilled, Result, Tokenizer, Weights};
 
 /// What a model's numbers depend on.
@@ -21,7 +18,7 @@ use crate::{Config, Error, Prefilled, Result, Tokenizer, Weights};
 pub struct Identity {
     /// Name by which it was asked for.
     pub name: String,
-    /// SHA-256 of its file, in hexadecimal.
+    /// SHA-256 of its file, or of all its files in order, in hexadecimal.
     pub sha256: String,
     /// How its weights are held.
     pub weights: Weights,
@@ -36,16 +33,21 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, or a folder in Hugging Face's layout.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Malformed`], naming the file.
     pub fn load(name: &str, path: &Path, weights: Weights, device: &Device) -> Result<Self> {
-        let mut gguf = Gguf::open(path)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let llama = Llama::from_gguf(&mut gguf, weights, device)?;
-        let identity = Identity { name: name.to_owned(), sha256: sha256(path)?, weights };
-        Ok(Self { llama, tokenizer, identity })
+        let checkpoint = Checkpoint::open(path)?;
+        let (config, tokenizer) = (checkpoint.config()?, checkpoint.tokenizer()?);
+        if let Some(reason) = weights.fault(&config) {
+            return Err(Error::Malformed { path: path.to_owned(), reason });
+        }
+        let sha256 = checkpoint.sha256()?;
+        let mut source = checkpoint.weights()?;
+        let mut tensors = Tensors::new(&mut *source, &config)?;
+        let llama = Llama::new(config, &mut tensors, weights, device)?;
+        Ok(Self { llama, tokenizer, identity: Identity { name: name.to_owned(), sha256, weights } })
     }
 
     /// A model's shape and tokenizer, without its weights.
@@ -53,8 +55,8 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn describe(path: &Path) -> Result<(Config, Tokenizer)> {
-        let gguf = Gguf::open(path)?;
-        Ok((gguf.config()?, Tokenizer::from_gguf(&gguf)?))
+        let checkpoint = Checkpoint::open(path)?;
+        Ok((checkpoint.config()?, checkpoint.tokenizer()?))
     }
 
     /// Its shape.
@@ -140,27 +142,4 @@ pub fn device(name: &str) -> Result<Device> {
         return Err(unavailable("this program was built without the feature `cuda`".to_owned()));
     }
     Device::new_cuda(ordinal).map_err(|error| unavailable(error.to_string()))
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let read = |source: io::Error| Error::Read { path: path.to_owned(), source };
-    let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path).map_err(read)?, &mut HashWriter(&mut hasher)).map_err(read)?;
-    Ok(hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
-}
-
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,4 +1,4 @@
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::rotary_emb::rope_thd;
 
 use crate::{Config, Result};
@@ -6,11 +6,10 @@ use crate::{Config, Result};
 /// Rotary position embedding (Su et al. 2021), half-rotation layout: channel `i` turns with channel `i + head_dim / 2`.
 #[derive(Debug, Clone)]
 pub(crate) struct Rope {
-    cos: Tensor, // (context, head_dim / 2)
-    sin: Tensor, // (context, head_dim / 2)
+    frequencies: Tensor, // (1, head_dim / 2)
 }
 
-/// The rows of the tables that belong to some positions.
+/// The angles of some positions.
 #[derive(Debug)]
 pub(crate) struct Rotation {
     cos: Tensor, // (rows, head_dim / 2)
@@ -18,7 +17,7 @@ pub(crate) struct Rotation {
 }
 
 impl Rope {
-    /// Tables for every position. `divisors` stretches each frequency, as GGUF stores Llama 3's scaling.
+    /// The frequency of every pair of channels. `divisors` stretches each frequency, as GGUF stores Llama 3's scaling.
     pub(crate) fn new(config: &Config, divisors: Option<&[f32]>, device: &Device) -> Result<Self> {
         let half = config.head_dim / 2;
         let frequencies: Vec<f32> = (0..half)
@@ -32,18 +31,15 @@ impl Rope {
                 frequency / divisor
             })
             .collect();
-        let positions: Vec<f32> = (0..config.context).map(|position| position as f32).collect();
-        let frequencies = Tensor::new(frequencies, device)?.reshape((1, half))?;
-        let angles =
-            Tensor::new(positions, device)?.reshape((config.context, 1))?.matmul(&frequencies)?;
-        Ok(Self { cos: angles.cos()?, sin: angles.sin()? })
+        Ok(Self { frequencies: Tensor::new(frequencies, device)?.reshape((1, half))? })
     }
 
+    /// # Shapes
+    /// - `positions`: `(rows,)`
     pub(crate) fn at(&self, positions: &Tensor) -> Result<Rotation> {
-        Ok(Rotation {
-            cos: self.cos.index_select(positions, 0)?,
-            sin: self.sin.index_select(positions, 0)?,
-        })
+        let positions = positions.to_dtype(DType::F32)?.reshape(((), 1))?; // (rows, 1); exact below 2^24
+        let angles = positions.broadcast_mul(&self.frequencies)?; // (rows, head_dim / 2)
+        Ok(Rotation { cos: angles.cos()?, sin: angles.sin()? })
     }
 }
 

@@ -14,6 +14,10 @@ use crate::Result;
 pub struct Tiny {
     metadata: Vec<(&'static str, Value)>,
     tensors: Vec<(String, Vec<usize>)>,
+    /// How matrices are stored.
+    stored: GgmlDType,
+    /// What they are rounded to before.
+    rounded: GgmlDType,
 }
 
 impl Tiny {
@@ -70,7 +74,19 @@ impl Tiny {
             ("tokenizer.ggml.merges", Value::Array(vec![])),
             ("tokenizer.ggml.eos_token_id", Value::U32(0)),
         ];
-        Self { metadata, tensors }
+        Self { metadata, tensors, stored: GgmlDType::F32, rounded: GgmlDType::F32 }
+    }
+
+    /// With its matrices stored in another type, whose blocks must fill the width.
+    #[must_use]
+    pub fn stored_as(self, stored: GgmlDType) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// With the numbers that such a type can hold, stored in f32.
+    #[must_use]
+    pub fn rounded_to(self, rounded: GgmlDType) -> Self {
+        Self { rounded, ..self }
     }
 
     /// With another value under a key, or one key more.
@@ -101,7 +117,14 @@ impl Tiny {
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) with what the tensor library or the file system said.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let tensors = self.tensors.iter().map(|(name, shape)| Ok((&**name, numbers(name, shape)?)));
+        let tensors = self.tensors.iter().map(|(name, shape)| {
+            let values = numbers(name, shape)?;
+            if shape.len() < 2 {
+                return Ok((&**name, QTensor::quantize(&values, GgmlDType::F32)?));
+            }
+            let rounded = QTensor::quantize(&values, self.rounded)?.dequantize(&Device::Cpu)?;
+            Ok((&**name, QTensor::quantize(&rounded, self.stored)?))
+        });
         let tensors: Vec<(&str, QTensor)> = tensors.collect::<Result<_>>()?;
         let tensors: Vec<(&str, &QTensor)> =
             tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
@@ -122,7 +145,7 @@ pub fn prompt(seed: u64, tokens: usize) -> Vec<u32> {
 }
 
 /// Numbers that depend on a tensor's name and shape alone: ones for a norm, else uniform, of a size that keeps attention sharp.
-fn numbers(name: &str, shape: &[usize]) -> Result<QTensor> {
+fn numbers(name: &str, shape: &[usize]) -> Result<Tensor> {
     let mut random = Random(
         name.bytes().fold(1, |hash, byte| hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)),
     );
@@ -130,8 +153,7 @@ fn numbers(name: &str, shape: &[usize]) -> Result<QTensor> {
     let scale = 6.0 / (least as f32).sqrt();
     let draw = |_| if name.contains("norm") { 1.0 } else { scale * (random.next() - 0.5) };
     let values: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
-    let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
-    Ok(QTensor::quantize(&tensor, GgmlDType::F32)?)
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
 /// A linear congruential generator (Knuth's MMIX constants).

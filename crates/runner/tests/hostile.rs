@@ -96,8 +96,9 @@ fn a_header_that_cannot_be_is_refused_with_its_key() {
         ("general.architecture", text("mamba"), "mamba"),
         ("general.architecture", number(1), "general.architecture"),
         ("general.alignment", number(0), "general.alignment"),
-        ("tokenizer.ggml.model", text("llama"), "llama"),
-        ("tokenizer.ggml.pre", text("qwen2"), "qwen2"),
+        ("tokenizer.ggml.model", text("t5"), "t5"),
+        ("tokenizer.ggml.model", text("llama"), "tokenizer.ggml.scores"),
+        ("tokenizer.ggml.pre", text("deepseek-llm"), "deepseek-llm"),
         ("tokenizer.ggml.tokens", text("a"), "tokenizer.ggml.tokens"),
         ("tokenizer.ggml.tokens", Value::Array(vec![text("a"), text("a")]), "vocabulary"),
         ("tokenizer.ggml.token_type", Value::Array(vec![]), "types"),
@@ -114,6 +115,8 @@ fn a_header_that_cannot_be_is_refused_with_its_key() {
         ("llama.attention.key_length", number(7), "7"),
         ("llama.embedding_length", Value::I64(-32), "llama.embedding_length"),
         ("llama.context_length", Value::U64(u64::MAX), "context"),
+        ("llama.rope.scaling.type", text("yarn"), "yarn"),
+        ("llama.attention.value_length", number(16), "llama.attention.value_length"),
         ("llama.rope.freq_base", Value::F32(f32::NAN), "rotary"),
         ("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::INFINITY), "epsilon"),
     ] {
@@ -128,6 +131,42 @@ fn a_header_that_cannot_be_is_refused_with_its_key() {
         "tokenizer.ggml.tokens",
     ] {
         refusal(&folder.tiny(&Tiny::new(2).without(key)));
+    }
+}
+
+/// A length that no file can have is refused before anything of that size is asked for.
+#[test]
+fn absurd_lengths_are_refused() {
+    let folder = Folder::new();
+    let header = |tensors: u64, pairs: u64, rest: &[u8]| {
+        let counts = [tensors.to_le_bytes(), pairs.to_le_bytes()].concat();
+        [b"GGUF".as_slice(), &3u32.to_le_bytes(), &counts, rest, &[0; 64]].concat()
+    };
+    let huge = (1u64 << 60).to_le_bytes();
+    let key = [1u64.to_le_bytes().as_slice(), b"k"].concat();
+    let (string, array, of_u8) = (8u32.to_le_bytes(), 9u32.to_le_bytes(), 0u32.to_le_bytes());
+    for bytes in [
+        header(1 << 60, 0, &[]),
+        header(0, 1 << 60, &[]),
+        header(0, 1, &huge),
+        header(0, 1, &[&key[..], &string, &huge].concat()),
+        header(0, 1, &[&key[..], &array, &of_u8, &huge].concat()),
+        header(1, 0, &[&key[..], &1u32.to_le_bytes(), &huge, &0u32.to_le_bytes()].concat()),
+    ] {
+        refusal(&folder.bytes(&bytes));
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_refused_by_its_tensors_name() {
+    let folder = Folder::new();
+    let whole = fs::read(folder.tiny(&Tiny::new(2))).unwrap();
+    for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut bytes = whole.clone();
+        let place = bytes.len() - 64; // in the last tensor
+        bytes[place..place + 4].copy_from_slice(&number.to_le_bytes());
+        let said = refusal(&folder.bytes(&bytes));
+        assert!(said.contains("blk.2.ffn_down.weight") && said.contains("NaN"), "{said}");
     }
 }
 

@@ -1,14 +1,15 @@
 //! Commands that list what there is.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use zoo::{Context, Decode, Method, Phase, Prefill};
 
 use super::print;
 use crate::fault::Fault;
-use crate::models;
+use crate::hub::Hub;
+use crate::models::{self, Choice};
+use crate::registry::{Home, registry};
 
 /// `bench methods [NAME]`
 pub(crate) fn methods(name: Option<&str>) -> Result<()> {
@@ -75,15 +76,15 @@ fn named<T: serde::Serialize>(methods: Vec<T>, name: &str) -> Result<T> {
 
 /// `bench models`
 pub(crate) fn models() -> Result<()> {
-    let lines = models::registry().into_iter().map(|known| {
-        let here = match models::Choice::find(known.name)
-            .map(|choice| choice.path().map(Path::to_owned))
-        {
-            Ok(Ok(path)) => path.display().to_string(),
-            _ if known.file.is_some() => {
+    let hub = Hub::from_environment(false).without_asking(true);
+    let lines = registry().into_iter().map(|known| {
+        let choice = Choice::find(known.name, &hub);
+        let here = match (choice.and_then(|choice| Ok(choice.path()?.to_owned())), known.home) {
+            (Ok(path), _) => path.display().to_string(),
+            (Err(_), Home::Script(_)) => {
                 format!("not here; `scripts/fetch-model {}` brings it", known.name)
             }
-            _ => "for plans only".to_owned(),
+            (Err(_), Home::Hub(id)) => format!("not here; the hub has it as `{id}`"),
         };
         format!("{:<26} {}\n{:<26} {here}\n", known.name, known.about, "")
     });
@@ -105,9 +106,16 @@ pub(crate) fn doctor() -> Result<()> {
         device("cuda:0"),
         models::cache_folder().display(),
     );
-    for name in
-        ["BENCH_DATA", "BENCH_CACHE", "RAYON_NUM_THREADS", "HF_HOME", "HF_HUB_OFFLINE", "NO_COLOR"]
-    {
+    for name in [
+        "BENCH_DATA",
+        "BENCH_CACHE",
+        "RAYON_NUM_THREADS",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "HF_ENDPOINT",
+        "HF_HUB_OFFLINE",
+        "NO_COLOR",
+    ] {
         let _ = writeln!(text, "{name:<16} {}", variable(name));
     }
     text += "\n";

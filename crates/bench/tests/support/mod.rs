@@ -123,7 +123,14 @@ impl Workplace {
 
     /// Runs the program to its end.
     pub(crate) fn bench(&self, arguments: &[&str]) -> Answer {
-        let output = Command::from_std(self.process(arguments)).output().unwrap();
+        self.bench_in(&[], arguments)
+    }
+
+    /// The same with other variables in its environment; an empty one counts as absent.
+    pub(crate) fn bench_in(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
+        let mut process = self.process(arguments);
+        process.envs(environment.iter().copied());
+        let output = Command::from_std(process).output().unwrap();
         let answer = Answer {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+pub(crate) mod broken;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;

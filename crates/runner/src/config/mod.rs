@@ -1,3 +1,7 @@
+//! The shape of a decoder.
+
+mod huggingface;
+
 use serde::{Deserialize, Serialize};
 
 /// The shape of a Llama-family decoder.
@@ -25,6 +29,12 @@ pub struct Config {
     pub rope_scaling: Option<RopeScaling>,
     /// Epsilon of the RMS norms.
     pub norm_epsilon: f32,
+    /// Whether the head shares the embedding's weights.
+    pub tied: bool,
+    /// Whether the projections to q, k and v add a bias.
+    pub qkv_bias: bool,
+    /// Whether attention's output projection adds one.
+    pub output_bias: bool,
 }
 
 /// Llama 3's stretching of slow rotary frequencies (Meta 2024, "The Llama 3 Herd of Models").
@@ -82,6 +92,19 @@ impl Config {
         {
             return Some("rotary base or norm epsilon is not a number".to_owned());
         }
-        None
+        self.rope_scaling.as_ref().and_then(RopeScaling::fault)
+    }
+}
+
+impl RopeScaling {
+    fn fault(&self) -> Option<String> {
+        let Self { factor, low_frequency_factor: low, high_frequency_factor: high, .. } = *self;
+        let sane = factor.is_finite() && factor > 0.0 && low < high && high.is_finite();
+        (!sane || self.original_context == 0 || self.original_context > 1 << 24).then(|| {
+            format!(
+                "rotary scaling by {factor} between the factors {low} and {high} of {} positions cannot be",
+                self.original_context
+            )
+        })
     }
 }

@@ -1,0 +1,122 @@
+//! The Hugging Face hub: its environment, its cache, and what is read from it.
+//!
+//! The client ignores most of the hub's environment variables, so they are resolved here, once, and handed to it.
+
+mod dataset;
+mod model;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use hf_hub::api::sync::{Api, ApiBuilder};
+use hf_hub::{Cache, Repo};
+
+pub(crate) use self::dataset::load;
+pub(crate) use self::model::HubModel;
+use crate::fault::Fault;
+
+/// What the hub's environment variables say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hub {
+    cache: PathBuf,
+    endpoint: Option<String>,
+    token: Option<String>,
+    offline: bool,
+    /// Whether only the cache is looked at, for now.
+    cache_only: bool,
+    /// Whether a terminal sees how far a file has come.
+    progress: bool,
+}
+
+/// How often a file that breaks off is taken up again, where it broke off.
+const RETRIES: usize = 3;
+
+impl Hub {
+    /// From the process's environment.
+    pub(crate) fn from_environment(offline: bool) -> Self {
+        let hub = Self::resolve(|name| std::env::var(name).ok());
+        Self { offline: offline || hub.offline, ..hub }
+    }
+
+    /// The same, but asking nothing where only a plan or a list is made.
+    pub(crate) fn without_asking(self, cache_only: bool) -> Self {
+        Self { cache_only, ..self }
+    }
+
+    /// The same, showing on a terminal how far each file has come.
+    pub(crate) fn showing_progress(self, progress: bool) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Whether it may never be asked.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// Whether it is asked now.
+    pub(crate) fn asks(&self) -> bool {
+        !self.offline && !self.cache_only
+    }
+
+    /// `HF_HUB_CACHE`, else `HF_HOME/hub`, else the user's cache; the token in `HF_TOKEN`, else in the file `HF_TOKEN_PATH`, else in
+    /// `HF_HOME/token`.
+    fn resolve(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let user_cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+        let user_cache =
+            user_cache.or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")));
+        let home = variable("HF_HOME")
+            .map_or_else(|| user_cache.unwrap_or_default().join("huggingface"), PathBuf::from);
+        let token_file =
+            variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+        let stored = || Some(std::fs::read_to_string(token_file).ok()?.trim().to_owned());
+        Self {
+            cache: variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
+            endpoint: variable("HF_ENDPOINT"),
+            token: variable("HF_TOKEN").or_else(stored).filter(|token| !token.is_empty()),
+            offline: variable("HF_HUB_OFFLINE").is_some_and(|value| {
+                matches!(value.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
+            }),
+            cache_only: false,
+            progress: false,
+        }
+    }
+
+    fn api(&self) -> Result<Api> {
+        let mut builder = ApiBuilder::from_cache(self.client_cache())
+            .with_progress(self.progress)
+            .with_retries(RETRIES)
+            .with_token(self.token.clone());
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+        }
+        builder.build().map_err(|error| {
+            Fault::data(format!("the hub's client cannot be set up: {error}")).into()
+        })
+    }
+
+    fn client_cache(&self) -> Cache {
+        Cache::new(self.cache.clone())
+    }
+
+    /// A repository's snapshot in the cache: the one that its revision means there.
+    fn cached(&self, repo: &Repo, instead: &str) -> Result<PathBuf> {
+        let folder = self.cache.join(repo.folder_name());
+        let commit = folder.join("snapshots").join(repo.revision());
+        if commit.is_dir() {
+            return Ok(commit); // the revision is a commit
+        }
+        let reference = folder.join("refs").join(repo.revision());
+        let snapshot = std::fs::read_to_string(&reference)
+            .map(|hash| folder.join("snapshots").join(hash.trim()));
+        snapshot.ok().filter(|snapshot| snapshot.is_dir()).ok_or_else(|| {
+            let message =
+                format!("`{}` is missing, and the hub may not be asked", reference.display());
+            let hint = format!("unset `HF_HUB_OFFLINE` and leave out `--offline`, or {instead}");
+            Fault::data(message).hint(hint).into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! The tokenizer of a folder in Hugging Face's layout.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::Tokenizer as Inner;
+
+use super::Tokenizer;
+use crate::caught::caught;
+use crate::json::Json;
+use crate::{ChatTemplate, Error, Result};
+
+impl Tokenizer {
+    /// From `tokenizer.json` and what the files beside it say of special tokens and of chats.
+    ///
+    /// Texts end at `eos_token_id` of `generation_config.json`, else of `config.json`. BOS comes from the file's own post-processor, and
+    /// `add_bos_token` overrules it.
+    pub(crate) fn from_folder(
+        path: &Path,
+        config: &Json,
+        generation: Option<&Json>,
+        settings: Option<&Json>,
+        template: Option<String>,
+    ) -> Result<Self> {
+        let mut inner = read(path)?;
+        let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
+        let vocabulary = config.required_count("vocab_size")?;
+        let largest = inner.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+        if largest >= vocabulary {
+            return Err(malformed(format!(
+                "it has token {largest}, and `vocab_size` of `config.json` is {vocabulary}"
+            )));
+        }
+        let bos = special(settings, "bos_token")?;
+        let eos = special(settings, "eos_token")?;
+        if let Some(add) = settings.map(|it| it.flag("add_bos_token")).transpose()?.flatten() {
+            let id = bos.as_deref().and_then(|token| inner.token_to_id(token));
+            let begins = inner
+                .encode("", true)
+                .is_ok_and(|empty| id.is_some() && empty.get_ids().first() == id.as_ref());
+            match (add, begins, bos.as_deref().zip(id)) {
+                (true, false, Some(bos)) => super::begin_with(&mut inner, Some(bos))?,
+                (true, false, None) => {
+                    return Err(malformed(
+                        "`add_bos_token` of `tokenizer_config.json` is true, and it lacks the `bos_token`".to_owned(),
+                    ));
+                }
+                (false, true, _) => super::begin_with(&mut inner, None)?,
+                _ => {}
+            }
+        }
+        let end_tokens = end_tokens(&inner, config, generation)?;
+        let template = match template {
+            Some(source) => Some(source),
+            None => settings.map(chat_template).transpose()?.flatten(),
+        };
+        let template = template.map(|it| ChatTemplate::new(&it, bos.as_deref(), eos.as_deref()));
+        Ok(Self { inner, end_tokens, template })
+    }
+}
+
+fn read(path: &Path) -> Result<Inner> {
+    let bytes =
+        std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
+    let unusable = |reason: &str| malformed(format!("it is no tokenizer: {reason}"));
+    // Some of what cannot be, the library finds out by a panic.
+    let mut inner = caught(|| Inner::from_bytes(&bytes))
+        .ok_or_else(|| unusable("its parts do not fit together"))?
+        .map_err(|error| unusable(&error.to_string()))?;
+    // A prompt is never cut or filled up in silence.
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(|error| unusable(&error.to_string()))?;
+    Ok(inner)
+}
+
+/// A special token's text: a string, or an object that holds it as `content`.
+fn special(settings: Option<&Json>, key: &str) -> Result<Option<String>> {
+    let Some((settings, value)) = settings.and_then(|it| Some((it, it.value(key)?))) else {
+        return Ok(None);
+    };
+    let text = value.as_str().or_else(|| value.get("content")?.as_str());
+    text.map(|text| Some(text.to_owned())).ok_or_else(|| settings.wrong(key, "a token"))
+}
+
+/// The template for chats: a string, or the one called `default` of a list.
+fn chat_template(settings: &Json) -> Result<Option<String>> {
+    let key = "chat_template";
+    let wrong = || settings.wrong(key, "a template or a list of named ones");
+    match settings.value(key) {
+        None => Ok(None),
+        Some(Value::String(source)) => Ok(Some(source.clone())),
+        Some(Value::Array(named)) => {
+            let default = named.iter().find(|entry| entry["name"] == "default");
+            let source = default.map(|entry| entry["template"].as_str().ok_or_else(wrong));
+            Ok(source.transpose()?.map(str::to_owned))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Tokens that end a text, each known to the tokenizer.
+fn end_tokens(inner: &Inner, config: &Json, generation: Option<&Json>) -> Result<Vec<u32>> {
+    let key = "eos_token_id";
+    let Some((file, value)) =
+        generation.into_iter().chain([config]).find_map(|file| Some((file, file.value(key)?)))
+    else {
+        return Ok(Vec::new());
+    };
+    let one = [value.clone()];
+    let ids = value.as_array().map_or(&one[..], Vec::as_slice);
+    let known = ids.iter().map(|id| {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        let known = id.filter(|id| inner.id_to_token(*id).is_some());
+        known.ok_or_else(|| file.wrong(key, "a token of `tokenizer.json`, or a list of them"))
+    });
+    known.collect()
+}
