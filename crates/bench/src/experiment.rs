@@ -39,7 +39,7 @@ pub(crate) struct TaskChoice {
     #[serde(default)]
     pub(crate) prompt: PromptStyle,
     #[serde(default)]
-    pub(crate) source: Source,
+    pub(crate) source: SourceChoice,
     /// Leave out the samples that the published study left out.
     #[serde(default)]
     pub(crate) drop_published: bool,
@@ -59,7 +59,7 @@ pub(crate) enum PromptStyle {
 /// Where the questions come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Source {
+pub(crate) enum SourceChoice {
     /// The data set itself, from the data folder or from the hub.
     #[default]
     Published,

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use evaluator::Source;
 use serde::{Deserialize, Serialize};
 use zoo::{Decode, Prefill};
 
@@ -18,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) model: String,
     pub(crate) weights: String,
     pub(crate) dataset: String,
+    /// Whose questions and worked examples the prompt shows.
+    pub(crate) source: Source,
     /// Index of the sample in its set.
     pub(crate) sample: usize,
     /// Questions in the prompt.

@@ -18,6 +18,7 @@ mod row;
 mod run;
 mod sweep;
 mod threads;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,12 @@
 //! What will be run: every cell of a grid, checked before a weight is read.
 
 use anyhow::Result;
-use evaluator::{Demonstrations, PublishedTemplate, Sample, Task};
+use evaluator::{PublishedTemplate, Sample, Source, Task};
 use runner::{Message, Model, Tokenizer};
 
 use crate::cli::RunArgs;
 use crate::data;
-use crate::experiment::{Experiment, ModelChoice, PromptStyle, Source};
+use crate::experiment::{Experiment, ModelChoice, PromptStyle};
 use crate::fault::{Class, Fault};
 use crate::models::Choice;
 
@@ -14,7 +14,7 @@ use crate::models::Choice;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) experiment: Experiment,
-    pub(crate) demonstrations: Demonstrations,
+    pub(crate) source: Source,
     pub(crate) origin: String,
     pub(crate) models: Vec<ModelPlan>,
     pub(crate) device: String,
@@ -63,7 +63,7 @@ impl Plan {
             experiment.models.iter().map(|model| ModelPlan::new(&experiment, model, &samples));
         let models = models.collect::<Result<_>>()?;
         Ok(Self {
-            demonstrations: set.demonstrations,
+            source: set.source,
             origin: set.origin,
             device: args.machine.device.clone(),
             models,
@@ -78,15 +78,21 @@ impl Plan {
 
     /// What a reader of the results must know beside the settings.
     pub(crate) fn notes(&self) -> Vec<String> {
-        match (self.experiment.task.source, self.demonstrations) {
-            (Source::Own, _) => vec![format!(
+        match self.source {
+            Source::OwnProblems => vec![format!(
                 "The questions are word problems of our own in the form of `{}`: no score here can be compared with published ones.",
                 self.experiment.task.dataset
             )],
-            (Source::Published, Demonstrations::Own) => {
+            Source::OwnDemonstrations => {
                 vec!["The worked examples are our own, since the published ones were absent: prompts differ from the published ones.".to_owned()]
             }
-            (Source::Published, Demonstrations::Published) => Vec::new(),
+            Source::Unverified => {
+                vec![
+                    "The prompts are those of no published set: its checksum is another one."
+                        .to_owned(),
+                ]
+            }
+            Source::Published => Vec::new(),
         }
     }
 }

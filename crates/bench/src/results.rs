@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evaluator::Demonstrations;
 
 use crate::experiment::{ModelChoice, PromptStyle};
 use crate::fault::Fault;
@@ -12,6 +11,7 @@ use crate::journal::{self, Record};
 use crate::plan::Plan;
 use crate::report::{self, Header};
 use crate::run::Shard;
+use crate::whole_file;
 
 /// `DIR/<experiment>/`.
 #[derive(Debug)]
@@ -43,8 +43,9 @@ impl Folder {
             }
             _ => {}
         }
-        report::write_file(&path, "config.toml", config.as_bytes())?;
-        report::write_file(&path, "manifest.json", &serde_json::to_vec_pretty(&header(plan))?)?;
+        whole_file::write(&path.join("config.toml"), config.as_bytes())?;
+        let manifest = serde_json::to_vec_pretty(&header(plan))?;
+        whole_file::write(&path.join("manifest.json"), &manifest)?;
         Ok(Self(path))
     }
 
@@ -163,10 +164,7 @@ fn header(plan: &Plan) -> Header {
             PromptStyle::Published => "published".to_owned(),
             PromptStyle::Chat => "the model's own chat template".to_owned(),
         },
-        demonstrations: match plan.demonstrations {
-            Demonstrations::Published => "published".to_owned(),
-            Demonstrations::Own => "our own".to_owned(),
-        },
+        source: plan.source,
         seed: experiment.generation.seed,
         device: Some(plan.device.clone()),
         notes: plan.notes(),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use evaluator::Source;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, TRACE_STEPS};
 use sha2::{Digest, Sha256};
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let done = folder.records()?;
     let progress = Progress::new(&plan, args.quiet);
     for model in &plan.models {
-        run_model(args, &plan.experiment, model, &done, &mut journal, &progress)?;
+        run_model(args, &plan.experiment, plan.source, model, &done, &mut journal, &progress)?;
     }
     progress.finish();
     let alarms = results::write(&folder, &plan)?;
@@ -93,6 +94,7 @@ struct Pending<'a> {
 fn run_model(
     args: &RunArgs,
     experiment: &Experiment,
+    source: Source,
     plan: &ModelPlan,
     done: &[Record],
     journal: &mut Journal,
@@ -150,7 +152,7 @@ fn run_model(
         for (id, outcome) in engine.step()? {
             let (cell, ttft_ms) =
                 running.remove(&id).context("a lane ended that was never started")?;
-            let record = record(experiment, &model, cell, ttft_ms, outcome)?;
+            let record = record(experiment, source, &model, cell, ttft_ms, outcome)?;
             journal.append(&record)?;
             progress.done(&record);
         }
@@ -202,6 +204,7 @@ fn identify(
 
 fn record(
     experiment: &Experiment,
+    source: Source,
     model: &Model,
     cell: Pending<'_>,
     ttft_ms: f64,
@@ -214,6 +217,7 @@ fn record(
         model: model.identity().name.clone(),
         weights: model.identity().weights.to_string(),
         dataset: experiment.task.dataset.to_string(),
+        source,
         sample: cell.prompt.sample.index,
         questions: cell.prompt.sample.questions.len(),
         answers: cell.prompt.sample.answers.clone(),

@@ -9,11 +9,11 @@ pub(crate) mod study;
 pub(crate) mod synthetic;
 pub(crate) mod table;
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use evaluator::Source;
 use serde::{Deserialize, Serialize};
 
 use self::page::{Plot, Section};
@@ -21,6 +21,7 @@ use self::plot::{Accuracy, AccuracyBytes, Lines, Picture};
 use self::study::Setting;
 use crate::journal::Record;
 use crate::row::{self, Row, Timing};
+use crate::whole_file;
 
 /// What a report says about its run beyond the records; part of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +41,8 @@ pub(crate) struct Header {
     pub(crate) max_new_tokens: usize,
     /// How prompts are wrapped: template and system text, in words.
     pub(crate) prompt_style: String,
-    /// Whose worked examples the prompts show, in words.
-    pub(crate) demonstrations: String,
+    /// Whose questions and worked examples the prompts show.
+    pub(crate) source: Source,
     pub(crate) seed: u64,
     /// What ran it, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +75,7 @@ pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Resul
         ("report.md", page::markdown(&blocks).into_bytes()),
         ("report.html", page::html(&header.title, &blocks).into_bytes()),
     ];
-    files.iter().try_for_each(|(name, bytes)| write_file(folder, name, bytes))?;
+    files.iter().try_for_each(|(name, bytes)| whole_file::write(&folder.join(name), bytes))?;
     Ok(rows.iter().filter(|row| !row.alarms.is_empty()).count())
 }
 
@@ -131,28 +132,12 @@ fn plot(
     picture: &impl Picture,
 ) -> Result<Plot> {
     let svg = plot::svg(picture)?;
-    write_file(folder, &format!("{stem}.svg"), svg.as_bytes())?;
+    whole_file::write(&folder.join(format!("{stem}.svg")), svg.as_bytes())?;
     // The PNG encoder writes to a path and goes by its ending.
     let unfinished = folder.join(format!(".{stem}.png"));
     plot::png(picture, &unfinished)?;
-    rename(&unfinished, &folder.join(format!("{stem}.png")))?;
+    whole_file::rename(&unfinished, &folder.join(format!("{stem}.png")))?;
     Ok(Plot { stem, caption, svg })
-}
-
-/// Writes a file under another name in the same folder, and renames it once it is on the disk.
-pub(crate) fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let unfinished = folder.join(format!(".{name}.unfinished"));
-    let written = File::create(&unfinished).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write `{}`", unfinished.display()))?;
-    rename(&unfinished, &folder.join(name))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to)
-        .with_context(|| format!("cannot rename `{}` to `{}`", from.display(), to.display()))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ fn facts(header: &Header) -> Vec<String> {
     let mut facts = vec![
         format!("experiment: `{experiment}`"),
         format!("model: `{model}`, weights `{weights}`"),
-        format!("data: {dataset}, {questions} questions per prompt, {}", header.demonstrations),
+        format!("data: {dataset}, {questions} questions per prompt, {}", header.source),
         format!("prompts: {}", header.prompt_style),
         format!("output: at most {max_new_tokens} tokens"),
         format!("seed: {}", header.seed),

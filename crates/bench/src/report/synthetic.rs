@@ -1,5 +1,6 @@
 //! A small run for tests: five arms, four prompts of six questions.
 
+use evaluator::Source;
 use zoo::methods::{Full, H2oPrefill, Never, Random, Slide};
 use zoo::{Decode, Prefill};
 
@@ -17,7 +18,7 @@ pub(crate) fn header() -> Header {
         questions: 6,
         max_new_tokens: 64,
         prompt_style: "chat template of the model".to_owned(),
-        demonstrations: "own demonstrations".to_owned(),
+        source: Source::OwnDemonstrations,
         seed: 42,
         device: None,
         notes: Vec::new(),
@@ -49,6 +50,7 @@ fn record(arm: &str, sample: usize) -> Record {
         model: "org/tiny".to_owned(),
         weights: "f32 safetensors".to_owned(),
         dataset: "gsm8k".to_owned(),
+        source: Source::OwnDemonstrations,
         sample,
         questions: 6,
         answers: (0..6).map(|question| format!("#### {question}")).collect(),
