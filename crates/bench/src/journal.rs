@@ -21,6 +21,8 @@ pub(crate) struct Record {
     pub(crate) dataset: String,
     /// Whose questions and worked examples the prompt shows.
     pub(crate) source: Source,
+    /// What was picked from lists of the task and of the generation, as `key=value`; empty without such a list.
+    pub(crate) swept: String,
     /// Index of the sample in its set.
     pub(crate) sample: usize,
     /// Questions in the prompt.

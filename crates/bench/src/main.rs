@@ -9,6 +9,7 @@ mod fault;
 mod forecast;
 mod hub;
 mod journal;
+mod layers;
 mod models;
 mod plan;
 mod problem;

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use evaluator::Source;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, TRACE_STEPS};
 use sha2::{Digest, Sha256};
@@ -14,10 +13,10 @@ use zoo::{Arm, Observation};
 
 use crate::cli::RunArgs;
 use crate::command::print;
-use crate::experiment::{self, Experiment, Generation};
+use crate::experiment::{self, Experiment, Workload};
 use crate::fault::{Class, Fault};
 use crate::journal::{Journal, Record};
-use crate::plan::{Length, ModelPlan, Plan, Prompt};
+use crate::plan::{Length, ModelPlan, Part, Plan, Prompt};
 use crate::results::{self, Folder};
 
 /// The I-th of N parts of the prompts, counted from 1.
@@ -69,8 +68,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let (mut journal, _) = Journal::open(&folder.journal(args.shard))?;
     let done = folder.records()?;
     let progress = Progress::new(&plan, args.quiet);
+    let work = Work { args, experiment: &plan.experiment, done: &done, progress: &progress };
     for model in &plan.models {
-        run_model(args, &plan.experiment, plan.source, model, &done, &mut journal, &progress)?;
+        work.run_model(model, &mut journal)?;
     }
     progress.finish();
     let alarms = results::write(&folder, &plan)?;
@@ -84,6 +84,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
+/// What a run works with, whichever part of the grid it is at.
+struct Work<'a> {
+    args: &'a RunArgs,
+    experiment: &'a Experiment,
+    done: &'a [Record],
+    progress: &'a Progress,
+}
+
 /// One cell that is not yet in the journal.
 struct Pending<'a> {
     cell: String,
@@ -91,73 +99,101 @@ struct Pending<'a> {
     arm: &'a Arm,
 }
 
-fn run_model(
-    args: &RunArgs,
-    experiment: &Experiment,
-    source: Source,
-    plan: &ModelPlan,
-    done: &[Record],
-    journal: &mut Journal,
-    progress: &Progress,
-) -> Result<()> {
-    let model = plan.choice.load(plan.model.weights, &args.machine)?;
-    let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
-    let mut pending = Vec::new();
-    for prompt in &plan.prompts {
-        for arm in &experiment.arms {
-            let cell = identify(&model, prompt, arm, &experiment.generation, &args.machine.device)?;
-            let same = |record: &&Record| {
-                (record.sample, &record.arm) == (prompt.sample.index, &arm.label)
-                    && record.model == plan.choice.name
-                    && record.weights == plan.model.weights.to_string()
-            };
-            match done.iter().find(same) {
-                Some(record) if record.cell == cell => progress.skip(),
-                Some(record) => return Err(foreign(record).into()),
-                None => pending.push(Pending { cell, prompt, arm }),
+impl Work<'_> {
+    fn run_model(&self, plan: &ModelPlan, journal: &mut Journal) -> Result<()> {
+        let model = plan.choice.load(plan.model.weights, &self.args.machine)?;
+        for part in &plan.parts {
+            let pending = self.pending(&model, plan, part)?;
+            let lanes = plan.memory(part, self.experiment)?.lanes(self.experiment.run.lanes)?;
+            self.run_part(&model, part, pending, lanes, journal)?;
+        }
+        Ok(())
+    }
+
+    /// The cells that the journal does not hold.
+    fn pending<'a>(
+        &'a self,
+        model: &Model,
+        plan: &ModelPlan,
+        part: &'a Part,
+    ) -> Result<Vec<Pending<'a>>> {
+        let Workload { swept, task, .. } = &part.workload;
+        let dataset = task.dataset.name();
+        let mut pending = Vec::new();
+        for prompt in &part.prompts {
+            for arm in &self.experiment.arms {
+                let cell = identify(model, prompt, arm, &part.workload, &self.args.machine.device)?;
+                let same = |record: &&Record| {
+                    (record.sample, &record.arm) == (prompt.sample.index, &arm.label)
+                        && record.model == plan.choice.name
+                        && record.weights == plan.model.weights.to_string()
+                        && (&record.swept, &*record.dataset) == (swept, dataset)
+                        && record.questions == prompt.sample.questions.len()
+                };
+                match self.done.iter().find(same) {
+                    Some(record) if record.cell == cell => self.progress.skip(),
+                    Some(record) => return Err(foreign(record).into()),
+                    None => pending.push(Pending { cell, prompt, arm }),
+                }
             }
         }
+        Ok(pending)
     }
-    let observations: Vec<Observation> =
-        experiment.arms.iter().filter_map(|arm| arm.prefill.policy().ok()?.observation()).collect();
 
-    let mut engine = Engine::new(&model, plan.memory(experiment)?.lanes(experiment.run.lanes)?);
-    let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
-    let mut current: Option<(usize, Prefilled)> = None;
-    let mut pending = pending.into_iter().peekable();
-    while pending.peek().is_some() || !engine.is_idle() {
-        while engine.has_room() {
-            let Some(cell) = pending.next() else { break };
-            let sample = cell.prompt.sample.index;
-            let prefilled = match current.take() {
-                Some((of, prefilled)) if of == sample => prefilled,
-                _ => {
-                    progress.reading(sample);
-                    model.prefill(tokens(cell.prompt)?, &observations)?
-                }
-            };
-            let (prefill, decode) = cell.arm.policies(context)?;
-            let limits = Limits {
-                max_new_tokens: context.max_new_tokens,
-                end_tokens: model.tokenizer().end_tokens().to_vec(),
-                stop_on_loop: experiment.generation.stop_on_loop,
-            };
-            let seed = zoo::stream(&[experiment.generation.seed, sample as u64]);
-            let job = Job { prefill, decode, limits, forced: None, seed };
-            let id = engine.start(&prefilled, &job)?;
-            running.insert(id, (cell, millis(prefilled.elapsed())));
-            current = Some((sample, prefilled));
+    fn run_part(
+        &self,
+        model: &Model,
+        part: &Part,
+        pending: Vec<Pending<'_>>,
+        lanes: usize,
+        journal: &mut Journal,
+    ) -> Result<()> {
+        let arms = self.experiment.arms.iter();
+        let observations: Vec<Observation> =
+            arms.filter_map(|arm| arm.prefill.policy().ok()?.observation()).collect();
+        let mut engine = Engine::new(model, lanes);
+        let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
+        let mut current: Option<(usize, Prefilled)> = None;
+        let mut pending = pending.into_iter().peekable();
+        while pending.peek().is_some() || !engine.is_idle() {
+            while engine.has_room() {
+                let Some(cell) = pending.next() else { break };
+                let sample = cell.prompt.sample.index;
+                let prefilled = match current.take() {
+                    Some((of, prefilled)) if of == sample => prefilled,
+                    _ => {
+                        self.progress.reading(sample);
+                        model.prefill(tokens(cell.prompt)?, &observations)?
+                    }
+                };
+                let id = engine.start(&prefilled, &job(model, part, &cell)?)?;
+                running.insert(id, (cell, millis(prefilled.elapsed())));
+                current = Some((sample, prefilled));
+            }
+            self.progress.step(engine.lanes());
+            for (id, outcome) in engine.step()? {
+                let (cell, ttft_ms) =
+                    running.remove(&id).context("a lane ended that was never started")?;
+                let record = record(part, model, cell, ttft_ms, outcome)?;
+                journal.append(&record)?;
+                self.progress.done(&record);
+            }
         }
-        progress.step(engine.lanes());
-        for (id, outcome) in engine.step()? {
-            let (cell, ttft_ms) =
-                running.remove(&id).context("a lane ended that was never started")?;
-            let record = record(experiment, source, &model, cell, ttft_ms, outcome)?;
-            journal.append(&record)?;
-            progress.done(&record);
-        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// What a lane is started with.
+fn job(model: &Model, part: &Part, cell: &Pending) -> Result<Job> {
+    let (context, generation) = (part.context(), &part.workload.generation);
+    let (prefill, decode) = cell.arm.policies(context)?;
+    let limits = Limits {
+        max_new_tokens: context.max_new_tokens,
+        end_tokens: model.tokenizer().end_tokens().to_vec(),
+        stop_on_loop: generation.stop_on_loop,
+    };
+    let seed = zoo::stream(&[generation.seed, cell.prompt.sample.index as u64]);
+    Ok(Job { prefill, decode, limits, forced: None, seed })
 }
 
 /// A journal entry of the same name that was computed from something else.
@@ -182,7 +218,7 @@ fn identify(
     model: &Model,
     prompt: &Prompt,
     arm: &Arm,
-    generation: &Generation,
+    workload: &Workload,
     device: &str,
 ) -> Result<String> {
     let identity = model.identity();
@@ -195,7 +231,8 @@ fn identify(
         "answers": prompt.sample.answers,
         "prefill": arm.prefill,
         "decode": arm.decode,
-        "generation": generation,
+        "swept": workload.swept,
+        "generation": workload.generation,
     });
     let hash = Sha256::digest(serde_json::to_vec(&parts)?);
     let head = hash.iter().take(8).fold(0u64, |head, &byte| head << 8 | u64::from(byte));
@@ -203,8 +240,7 @@ fn identify(
 }
 
 fn record(
-    experiment: &Experiment,
-    source: Source,
+    part: &Part,
     model: &Model,
     cell: Pending<'_>,
     ttft_ms: f64,
@@ -216,15 +252,16 @@ fn record(
         cell: cell.cell,
         model: model.identity().name.clone(),
         weights: model.identity().weights.to_string(),
-        dataset: experiment.task.dataset.to_string(),
-        source,
+        dataset: part.workload.task.dataset.to_string(),
+        source: part.source,
+        swept: part.workload.swept.clone(),
         sample: cell.prompt.sample.index,
         questions: cell.prompt.sample.questions.len(),
         answers: cell.prompt.sample.answers.clone(),
         arm: cell.arm.label.clone(),
         prefill: cell.arm.prefill.clone(),
         decode: cell.arm.decode.clone(),
-        max_new_tokens: experiment.generation.max_new_tokens,
+        max_new_tokens: part.context().max_new_tokens,
         prompt_tokens,
         text: model.tokenizer().decode(&outcome.tokens)?,
         stop: outcome.stop.as_str().to_owned(),
@@ -239,7 +276,7 @@ fn record(
         kept_mean_decode: outcome.entries_mean,
         evictions: outcome.evictions,
         binding: outcome.evictions > 0 || outcome.kept_end_prefill < prompt_tokens as f64,
-        seed: experiment.generation.seed,
+        seed: part.workload.generation.seed,
         trace: outcome.trace,
         trace_steps: TRACE_STEPS,
         tokens: outcome.tokens,

@@ -19,9 +19,9 @@ fn a_plan_touches_nothing_and_says_what_will_run() {
     insta::with_settings!({filters => filters()}, {
         insta::assert_snapshot!(plan, @"
     tiny: A tiny model on four small prompts
-    prompts from `data/official/gsm8k_3.jsonl`
 
     model tiny (f32)
+      gsm8k, 3 questions per prompt, from `data/official/gsm8k_3.jsonl`: unverified
       4 prompts of 510 / 510 / 510 tokens (min / mean / max; counted)
       up to 80 new tokens, 384 bytes of cache per token
       arm                      peak entries     peak MiB  binds

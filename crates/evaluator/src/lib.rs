@@ -37,7 +37,7 @@ pub use audit::Audit;
 pub use demonstrations::Worked;
 pub use error::{Error, Result};
 pub use generations::{FileScore, Generation};
-pub use prompt::PublishedTemplate;
+pub use prompt::{PublishedTemplate, SystemText};
 pub use rows::{Quirks, Rows};
 pub use set::{Sample, Set};
 pub use source::Source;

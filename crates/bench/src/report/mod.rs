@@ -33,23 +33,32 @@ pub(crate) struct Header {
     pub(crate) model: String,
     /// Which weights, as in `f32 safetensors`.
     pub(crate) weights: String,
-    pub(crate) dataset: String,
     /// Labels of all arms, in the order of the rows.
     pub(crate) arms: Vec<String>,
-    /// Questions in each prompt.
-    pub(crate) questions: usize,
-    pub(crate) max_new_tokens: usize,
-    /// How prompts are wrapped: template and system text, in words.
-    pub(crate) prompt_style: String,
-    /// Whose questions and worked examples the prompts show.
-    pub(crate) source: Source,
-    pub(crate) seed: u64,
+    /// What the arms worked on: one for each choice from lists of the task and of the generation.
+    pub(crate) conditions: Vec<Conditions>,
     /// What ran it, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
     /// What a reader must know, one sentence each.
     #[serde(default)]
     pub(crate) notes: Vec<String>,
+}
+
+/// One set of prompts, and how texts were generated from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Conditions {
+    pub(crate) dataset: String,
+    /// Questions in each prompt.
+    pub(crate) questions: usize,
+    /// Whose questions and worked examples the prompts show.
+    pub(crate) source: Source,
+    /// How prompts are wrapped: template and system text, in words.
+    pub(crate) prompts: String,
+    pub(crate) max_new_tokens: usize,
+    pub(crate) seed: u64,
+    /// What was picked from lists, as `key=value`; empty without any.
+    pub(crate) swept: String,
 }
 
 /// Writes `summary.csv`, `summary.json`, `timings.csv`, `plots/`, `report.md` and `report.html`, each under another
@@ -87,17 +96,15 @@ fn section<'a>(
     several: bool,
 ) -> Result<Section<'a>> {
     let rows = row::rows(&header.experiment, setting);
-    let Setting { model, dataset, questions, .. } = setting;
-    let prefix = if several {
-        format!("{}--{dataset}-{questions}-", model.replace('/', "--"))
-    } else {
-        String::new()
-    };
+    let Setting { model, weights, dataset, questions, swept, .. } = setting;
+    let prefix = if several { slug(setting) } else { String::new() };
     let prompts = match setting.prompts() {
         1 => "1 prompt".to_owned(),
         prompts => format!("{prompts} prompts"),
     };
-    let subtitle = format!("{model} on {dataset}, {prompts} of {questions} questions");
+    let swept = if swept.is_empty() { String::new() } else { format!(", {swept}") };
+    let subtitle =
+        format!("{model} ({weights}) on {dataset}, {prompts} of {questions} questions{swept}");
     let stem = |name: &str| format!("{prefix}{name}");
     let accuracy = Accuracy { rows: &rows, subtitle: &subtitle };
     let bytes = AccuracyBytes { rows: &rows, subtitle: &subtitle };
@@ -123,6 +130,13 @@ fn section<'a>(
         )?,
     ];
     Ok(Section { setting, timings: row::timings(setting), plots: pictures, rows })
+}
+
+/// What tells one setting's plots from another's in their names.
+fn slug(setting: &Setting) -> String {
+    let Setting { model, weights, dataset, questions, swept, .. } = setting;
+    let name = format!("{}--{weights}-{dataset}-{questions}-{swept}-", model.replace('/', "--"));
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-").replace("--", "-")
 }
 
 fn plot(
