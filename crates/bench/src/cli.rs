@@ -186,6 +186,16 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// How to print what is no table of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    /// For readers
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
@@ -208,7 +218,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: TextFormat,
 }
 
 #[derive(Debug, Args)]
@@ -227,7 +237,7 @@ pub(crate) struct NllArgs {
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: TextFormat,
 }
 
 #[derive(Debug, Args)]

@@ -67,6 +67,17 @@ pub(crate) struct Record {
     pub(crate) trace_steps: usize,
 }
 
+/// What tells one cell of an experiment from another: model, weights, data set, questions per prompt, what was picked
+/// from lists, sample and arm.
+pub(crate) type CellName<'a> = (&'a str, &'a str, &'a str, usize, &'a str, usize, &'a str);
+
+impl Record {
+    pub(crate) fn name(&self) -> CellName<'_> {
+        let Self { model, weights, dataset, questions, swept, sample, arm, .. } = self;
+        (model, weights, dataset, *questions, swept, *sample, arm)
+    }
+}
+
 /// `samples.jsonl`, open for appending.
 #[derive(Debug)]
 pub(crate) struct Journal {

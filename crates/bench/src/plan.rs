@@ -1,5 +1,7 @@
 //! What will be run: every cell of a grid, checked before a weight is read.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use evaluator::{PublishedTemplate, Sample, Source, Task};
 use runner::{Message, Model, Tokenizer};
@@ -8,6 +10,7 @@ use crate::cli::RunArgs;
 use crate::data;
 use crate::experiment::{Experiment, ModelChoice, PromptStyle, TaskChoice, Workload};
 use crate::fault::{Class, Fault};
+use crate::journal::{CellName, Record};
 use crate::models::Choice;
 
 /// A grid: every prompt of every model under every arm.
@@ -16,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) experiment: Experiment,
     pub(crate) models: Vec<ModelPlan>,
     pub(crate) device: String,
+    /// Samples of each workload over all shards.
+    all: Vec<(Workload, Vec<usize>)>,
 }
 
 /// One model's part of the grid.
@@ -43,6 +48,8 @@ struct Selected {
     source: Source,
     origin: String,
     samples: Vec<Sample>,
+    /// Indices of the samples of all shards.
+    all: Vec<usize>,
 }
 
 /// A sample as the model will read it.
@@ -68,6 +75,7 @@ impl Plan {
         for workload in &experiment.workloads {
             selected.push(Selected::new(workload, experiment.run.limit, args)?);
         }
+        let all = selected.iter().map(|it| (it.workload.clone(), it.all.clone())).collect();
         selected.retain(|selected| !selected.samples.is_empty());
         if selected.is_empty() {
             return Err(Fault::new(Class::Empty, "no prompt is selected")
@@ -76,12 +84,31 @@ impl Plan {
         }
         let models = experiment.models.iter().map(|model| ModelPlan::new(model, &selected));
         let models = models.collect::<Result<_>>()?;
-        Ok(Self { device: args.machine.device.clone(), models, experiment })
+        Ok(Self { device: args.machine.device.clone(), models, all, experiment })
     }
 
     /// Cells in all.
     pub(crate) fn cells(&self) -> usize {
         self.parts().map(|part| part.prompts.len() * self.experiment.arms.len()).sum()
+    }
+
+    /// How many cells of all shards the records lack, and how many there are.
+    pub(crate) fn outstanding(&self, records: &[Record]) -> (usize, usize) {
+        let done: BTreeSet<_> = records.iter().map(Record::name).collect();
+        let (mut missing, mut cells) = (0, 0);
+        for ModelPlan { model, choice, .. } in &self.models {
+            let weights = model.weights.to_string();
+            for (workload, samples) in &self.all {
+                let arms = || self.experiment.arms.iter();
+                for (&sample, arm) in samples.iter().flat_map(|at| arms().map(move |arm| (at, arm)))
+                {
+                    let name = workload.cell_name(&choice.name, &weights, sample, &arm.label);
+                    missing += usize::from(!done.contains(&name));
+                    cells += 1;
+                }
+            }
+        }
+        (missing, cells)
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
@@ -101,13 +128,28 @@ impl Selected {
     fn new(workload: &Workload, limit: Option<usize>, args: &RunArgs) -> Result<Self> {
         let set = data::load(&workload.task, args.data.as_deref(), args.offline)?;
         let limit = args.limit.or(limit).unwrap_or(usize::MAX);
+        let all = set.samples.iter().take(limit).map(|sample| sample.index).collect();
         let chosen = set.samples.into_iter().take(limit).enumerate();
         let samples = chosen
             .filter(|(place, _)| args.shard.is_none_or(|shard| shard.holds(*place)))
             .map(|(_, sample)| sample)
             .collect();
         let (source, origin) = (set.source, set.origin);
-        Ok(Self { workload: workload.clone(), source, origin, samples })
+        Ok(Self { workload: workload.clone(), source, origin, samples, all })
+    }
+}
+
+impl Workload {
+    /// What a cell is called in the journal.
+    pub(crate) fn cell_name<'a>(
+        &'a self,
+        model: &'a str,
+        weights: &'a str,
+        sample: usize,
+        arm: &'a str,
+    ) -> CellName<'a> {
+        let Self { swept, task, .. } = self;
+        (model, weights, task.dataset.name(), task.questions, swept, sample, arm)
     }
 }
 
@@ -136,7 +178,7 @@ impl ModelPlan {
         let tokenizer =
             choice.path().ok().map(Model::describe).transpose()?.map(|(_, tokenizer)| tokenizer);
         let parts = selected.iter().map(|selected| {
-            let Selected { workload, source, origin, samples } = selected;
+            let Selected { workload, source, origin, samples, .. } = selected;
             let prompts = samples
                 .iter()
                 .map(|sample| prompt(&choice, tokenizer.as_ref(), workload, sample))

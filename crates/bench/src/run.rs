@@ -81,7 +81,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         let message = format!("{alarms} of {} rows raise an alarm", plan.experiment.arms.len());
         return Err(Fault::new(Class::Gate, message).hint("see the report's alarms").into());
     }
-    Ok(())
+    match plan.outstanding(&folder.records()?) {
+        (0, _) => Ok(()),
+        (missing, cells) => {
+            let message = format!("stopped, {missing} of {cells} cells outstanding");
+            Err(Fault::new(Class::Outstanding, message)
+                .hint("run the other shards into the same folder")
+                .into())
+        }
+    }
 }
 
 /// What a run works with, whichever part of the grid it is at.
@@ -117,19 +125,15 @@ impl Work<'_> {
         plan: &ModelPlan,
         part: &'a Part,
     ) -> Result<Vec<Pending<'a>>> {
-        let Workload { swept, task, .. } = &part.workload;
-        let dataset = task.dataset.name();
+        let weights = plan.model.weights.to_string();
         let mut pending = Vec::new();
         for prompt in &part.prompts {
             for arm in &self.experiment.arms {
                 let cell = identify(model, prompt, arm, &part.workload, &self.args.machine.device)?;
-                let same = |record: &&Record| {
-                    (record.sample, &record.arm) == (prompt.sample.index, &arm.label)
-                        && record.model == plan.choice.name
-                        && record.weights == plan.model.weights.to_string()
-                        && (&record.swept, &*record.dataset) == (swept, dataset)
-                        && record.questions == prompt.sample.questions.len()
-                };
+                let Prompt { sample, .. } = prompt;
+                let name =
+                    part.workload.cell_name(&plan.choice.name, &weights, sample.index, &arm.label);
+                let same = |record: &&Record| record.name() == name;
                 match self.done.iter().find(same) {
                     Some(record) if record.cell == cell => self.progress.skip(),
                     Some(record) => return Err(foreign(record).into()),
