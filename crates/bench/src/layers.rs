@@ -40,6 +40,8 @@ struct Extends {
     /// Those of its profiles that hold here too.
     #[serde(default)]
     profiles: Vec<String>,
+    /// Labels of those of its arms that hold here too; all, where it is left out.
+    arms: Option<Vec<String>>,
 }
 
 impl Layers {
@@ -98,7 +100,9 @@ impl Layers {
         };
         let text = read.map_err(|wrong| problem(self, Problem::at(["file"], wrong)))?;
         let mut base = self.file(path, text)?;
-        keep_profiles(&mut base, &extends.profiles).map_err(|wrong| problem(self, wrong))?;
+        let kept = keep_profiles(&mut base, &extends.profiles)
+            .and_then(|()| keep_arms(&mut base, extends.arms.as_deref()));
+        kept.map_err(|wrong| problem(self, wrong))?;
         sweep::overlay(&mut base, &table);
         Ok(base)
     }
@@ -222,6 +226,19 @@ fn keep_profiles(base: &mut Table, names: &[String]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Drops the arms of a file that is extended, but for those named.
+fn keep_arms(base: &mut Table, labels: Option<&[String]>) -> Result<(), Problem> {
+    let (Some(labels), Some(Value::Array(arms))) = (labels, base.get_mut("arms")) else {
+        return Ok(());
+    };
+    let has = |arm: &Value, label: &String| sweep::label(arm) == Some(label);
+    if let Some(label) = labels.iter().find(|label| !arms.iter().any(|arm| has(arm, label))) {
+        return Err(Problem::at(["arms"], format!("there is no arm `{label}` to keep")));
+    }
+    arms.retain(|arm| labels.iter().any(|label| has(arm, label)));
+    Ok(())
+}
+
 fn no_profile(name: &str, profiles: &Table) -> String {
     let names: Vec<&str> = profiles.keys().map(String::as_str).collect();
     let known = if names.is_empty() {
@@ -280,8 +297,11 @@ mod tests {
         assert_eq!(place(&["arms", "b"]), "`/top.toml` line 6, column 1: M");
         assert_eq!(place(&["arms", "a", "x"]), "`/top.toml`, `--set arms.a.x`: M");
         assert_eq!(place(&["nowhere"]), "`/top.toml`: M");
+        let none = "extends = { file = 'base.toml', profiles = ['small'], arms = [] }\n";
+        let path = write(folder.path(), "none.toml", none);
+        assert_eq!(parse(&path, None, &[]).unwrap().table()["arms"].as_array().unwrap().len(), 0);
         let refused = parse(&path, Some("own"), &[]).unwrap_err();
-        assert!(refused.ends_with("top.toml`: no profile `own`: there is small"), "{refused}");
+        assert!(refused.ends_with("none.toml`: no profile `own`: there is small"), "{refused}");
     }
 
     #[test]
@@ -302,6 +322,10 @@ mod tests {
         refuse(
             "{ file = 'base.toml', profiles = ['smal'] }",
             &["no profile `smal`", "did you mean `small`?"],
+        );
+        refuse(
+            "{ file = 'base.toml', arms = ['c'] }",
+            &["line 2, column 33", "there is no arm `c` to keep"],
         );
         refuse("{ fil = 'base.toml' }", &["line 2, column 13", "did you mean `file`?"]);
         refuse("'base.toml'", &["line 2, column 1", "`extends`: invalid type"]);

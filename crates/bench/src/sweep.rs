@@ -19,7 +19,8 @@ pub(crate) fn overlay(base: &mut Table, over: &Table) {
     }
 }
 
-fn label(value: &Value) -> Option<&str> {
+/// The name that an arm goes by.
+pub(crate) fn label(value: &Value) -> Option<&str> {
     value.as_table()?.get("label")?.as_str()
 }
 
