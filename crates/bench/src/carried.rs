@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use zoo::Counters;
+use zoo::{Arm, Counters};
 
-use crate::experiment::Experiment;
 use crate::fault::Fault;
 use crate::run::Shard;
 
@@ -13,13 +12,13 @@ use crate::run::Shard;
 pub(crate) struct Carried<'a>(BTreeMap<&'a str, Option<Counters>>); // none while a lane of the arm runs
 
 impl<'a> Carried<'a> {
-    pub(crate) fn new(
-        experiment: &'a Experiment,
-        context: zoo::Context,
-        shard: Option<Shard>,
-    ) -> Result<Self> {
+    /// The arms of an experiment before its first sample.
+    ///
+    /// # Errors
+    /// If an arm carries counters and only a part of the samples is to run.
+    pub(crate) fn new(all: &'a [Arm], context: zoo::Context, shard: Option<Shard>) -> Result<Self> {
         let mut arms = BTreeMap::new();
-        for arm in &experiment.arms {
+        for arm in all {
             if arm.policies(context)?.decode.depends_on_earlier_samples() {
                 arms.insert(arm.label.as_str(), Some(Counters::default()));
             }
@@ -38,12 +37,12 @@ impl<'a> Carried<'a> {
         self.0.get(arm).copied().unwrap_or_else(|| Some(Counters::default()))
     }
 
-    pub(crate) fn started(&mut self, arm: &str) {
-        if let Some(counters) = self.0.get_mut(arm) {
-            *counters = None;
-        }
+    /// Starts a sample of an arm, with the counters that the one before it left.
+    pub(crate) fn start(&mut self, arm: &str) -> Counters {
+        self.0.get_mut(arm).and_then(Option::take).unwrap_or_default()
     }
 
+    /// Notes where a sample of an arm left the counters.
     pub(crate) fn ended(&mut self, arm: &str, at: Counters) {
         if let Some(counters) = self.0.get_mut(arm) {
             *counters = Some(at);

@@ -30,6 +30,11 @@ enum Command {
     },
     /// Score generated texts by the published rule and by answer number
     Score(ScoreArgs),
+    /// Build `LongGenBench` sets from raw data, or list them
+    Dataset {
+        #[command(subcommand)]
+        command: DatasetCommand,
+    },
     /// Generate a text greedily under an arm
     Generate(GenerateArgs),
     /// Log-probability of a text, with the full cache or under an arm
@@ -142,6 +147,41 @@ pub(crate) struct ScoreArgs {
     pub(crate) format: Format,
 }
 
+#[derive(Debug, Subcommand)]
+enum DatasetCommand {
+    /// Build a set from raw data, byte-identical to the published one where its worked examples are there
+    Build(BuildArgs),
+    /// List the published sets, and what the data folder has of them
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// gsm8k, mmlu or csqa
+    pub(crate) dataset: String,
+    /// Questions per prompt
+    #[arg(long, value_name = "N")]
+    pub(crate) k: usize,
+    /// Folder of raw questions: JSON lines or CSV, gzipped or not, or the hub's Parquet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) raw: PathBuf,
+    /// Folder of the published worked examples (default: `prompts` beside the raw folder, else our own examples)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Folder with the benchmark's data (`official/`, `raw/`, `prompts/`)
+    #[arg(long, value_name = "DIR", env = "BENCH_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
 /// How to print a result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -149,6 +189,16 @@ pub(crate) enum Format {
     Table,
     Json,
     Csv,
+}
+
+/// How to print what is no table of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    /// For readers
+    #[default]
+    Table,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +223,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: TextFormat,
 }
 
 #[derive(Debug, Args)]
@@ -192,7 +242,7 @@ pub(crate) struct NllArgs {
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: TextFormat,
 }
 
 #[derive(Debug, Args)]
@@ -246,6 +296,10 @@ pub(crate) fn dispatch() -> Result<()> {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Report { results }) => crate::results::report(&results),
         Some(Command::Score(args)) => command::score(&args),
+        Some(Command::Dataset { command }) => match command {
+            DatasetCommand::Build(args) => command::dataset::build(&args),
+            DatasetCommand::List(args) => command::dataset::list(&args),
+        },
         Some(Command::Generate(args)) => command::generate(&args),
         Some(Command::Nll(args)) => command::nll(&args),
         Some(Command::Logits(args)) => command::logits(&args),

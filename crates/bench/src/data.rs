@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use evaluator::{Dataset, Demonstrations, Sample, Set, Task, Worked, prompt};
+use evaluator::{Dataset, Sample, Set, Source, Task, Worked, prompt};
 use serde::Deserialize;
 
-use crate::experiment::{Source, TaskChoice};
+use crate::experiment::{SourceChoice, TaskChoice};
 use crate::fault::Fault;
 use crate::hub;
 
@@ -17,9 +17,9 @@ const OWN: &str = include_str!("../../../datasets/gsm8k/own.jsonl");
 pub(crate) fn load(choice: &TaskChoice, data: Option<&Path>, offline: bool) -> Result<Set> {
     let task = Task::of(choice.dataset)?;
     let set = match (choice.source, data) {
-        (Source::Own, _) => own(task, choice.questions)?,
-        (Source::Published, Some(folder)) => Set::load(task, choice.questions, folder)?,
-        (Source::Published, None) => hub::load(task, choice.questions, offline)?,
+        (SourceChoice::Own, _) => own(task, choice.questions)?,
+        (SourceChoice::Published, Some(folder)) => Set::load(task, choice.questions, folder)?,
+        (SourceChoice::Published, None) => hub::load(task, choice.questions, offline)?,
     };
     Ok(if choice.drop_published { set.without_dropped(task) } else { set })
 }
@@ -51,7 +51,7 @@ fn own(task: &Task, questions: usize) -> Result<Set> {
         dataset: task.dataset,
         questions_per_sample: questions,
         samples: samples.collect::<Result<_>>()?,
-        demonstrations: Demonstrations::Own,
+        source: Source::OwnProblems,
         origin: "word problems of our own".to_owned(),
     })
 }

@@ -14,6 +14,8 @@ pub(crate) enum Class {
     Data = 3,
     /// Nothing was selected: 4.
     Empty = 4,
+    /// The run stopped with cells outstanding: 5.
+    Outstanding = 5,
     /// A check failed: 7.
     Gate = 7,
 }

@@ -6,9 +6,9 @@ use anyhow::Result;
 use runner::{Config, Weights};
 use zoo::{Layer, Policies};
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Workload};
 use crate::fault::Fault;
-use crate::plan::{Length, ModelPlan, Plan};
+use crate::plan::{Length, ModelPlan, Part, Plan};
 
 /// Multiply-accumulates per second that an estimate of time assumes of one core.
 const MACS_PER_CORE: f64 = 1.5e10;
@@ -20,7 +20,7 @@ const SHARE: usize = 80;
 /// Bytes that one model's part of a grid needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All weights, as they are held.
+    /// All weights, as they are held; embedding and head counted apart, which is too much for a model that ties them.
     weights: usize,
     /// The whole cache of the longest prompt, kept while arms are forked from it.
     prompt: usize,
@@ -63,7 +63,6 @@ impl Plan {
         if !self.experiment.profile.is_empty() {
             let _ = writeln!(text, "profile {}", self.experiment.profile);
         }
-        let _ = writeln!(text, "prompts from {}", self.origin);
         for model in &self.models {
             model.describe(&self.experiment, &mut text)?;
         }
@@ -73,16 +72,16 @@ impl Plan {
 }
 
 impl ModelPlan {
-    /// What it needs of the machine's memory.
-    pub(crate) fn memory(&self, experiment: &Experiment) -> Result<Memory> {
+    /// What a part of it needs of the machine's memory.
+    pub(crate) fn memory(&self, part: &Part, experiment: &Experiment) -> Result<Memory> {
         let shape = &self.choice.shape;
-        let longest = self.prompts.iter().map(|prompt| prompt.length.tokens()).max().unwrap_or(0);
-        let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
+        let longest = part.lengths().into_iter().max().unwrap_or(0);
+        let context = part.context();
         let mut lane = 0;
         for arm in &experiment.arms {
             let policies = arm.policies(context)?;
-            for prompt in &self.prompts {
-                policies.prefill.check(prompt.length.tokens())?;
+            for tokens in part.lengths() {
+                policies.prefill.check(tokens)?;
             }
             lane = lane.max(peak(&policies, shape, longest, context).1);
         }
@@ -100,18 +99,32 @@ impl ModelPlan {
     }
 
     fn describe(&self, experiment: &Experiment, text: &mut String) -> Result<()> {
-        let lengths: Vec<usize> =
-            self.prompts.iter().map(|prompt| prompt.length.tokens()).collect();
+        for part in &self.parts {
+            let Workload { swept, task, .. } = &part.workload;
+            let _ = writeln!(text, "\nmodel {} ({})", self.choice.name, self.model.weights);
+            let _ = writeln!(
+                text,
+                "  {}, {} questions per prompt, from {}: {}",
+                task.dataset, task.questions, part.origin, part.source
+            );
+            if !swept.is_empty() {
+                let _ = writeln!(text, "  with {swept}");
+            }
+            self.describe_part(part, experiment, text)?;
+        }
+        Ok(())
+    }
+
+    fn describe_part(&self, part: &Part, experiment: &Experiment, text: &mut String) -> Result<()> {
+        let lengths = part.lengths();
         let (least, most) =
             (lengths.iter().min().unwrap_or(&0), lengths.iter().max().unwrap_or(&0));
         let mean = lengths.iter().sum::<usize>() as f64 / lengths.len() as f64;
-        let counted = match self.prompts[0].length {
+        let counted = match part.prompts[0].length {
             Length::Tokens(_) => "counted",
             Length::Estimate(_) => "estimated from characters, since the tokenizer is not here",
         };
-        let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
         let entry = self.choice.shape.token_bytes(NUMBER);
-        let _ = writeln!(text, "\nmodel {} ({})", self.choice.name, self.model.weights);
         let _ = writeln!(
             text,
             "  {} prompts of {least} / {mean:.0} / {most} tokens (min / mean / max; {counted})",
@@ -120,30 +133,39 @@ impl ModelPlan {
         let _ = writeln!(
             text,
             "  up to {} new tokens, {entry} bytes of cache per token",
-            context.max_new_tokens
+            part.context().max_new_tokens
         );
         if let Err(error) = self.choice.path() {
             let _ = writeln!(text, "  cannot run here: {error}");
         }
-        let _ = writeln!(text, "  {:<24} {:>12} {:>12}  binds", "arm", "peak entries", "peak MiB");
-        for arm in &experiment.arms {
-            let policies = arm.policies(context)?;
-            let (entries, bytes) = peak(&policies, &self.choice.shape, *most, context);
-            let mib = bytes as f64 / f64::from(1 << 20);
-            let binds = binds(&policies, &lengths, context, self.choice.shape.layers);
-            let _ = writeln!(text, "  {:<24} {entries:>12} {mib:>12.1}  {binds}", arm.label);
-        }
-        let memory = self.memory(experiment)?;
+        self.describe_arms(part, experiment, text)?;
+        let memory = self.memory(part, experiment)?;
         let _ = writeln!(text, "  memory: {}", describe_memory(memory, experiment.run.lanes));
-        let hours = self.estimate_seconds(experiment, mean) / 3600.0;
+        let hours = self.estimate_seconds(part, experiment, mean) / 3600.0;
         let _ = writeln!(text, "  about {} on this machine's {} cores", duration(hours), cores());
         Ok(())
     }
 
-    /// A rough count of work over an assumed rate: good to a factor of two or so.
-    fn estimate_seconds(&self, experiment: &Experiment, prompt: f64) -> f64 {
+    /// What each arm holds at its peak, and where its budgets bind.
+    fn describe_arms(&self, part: &Part, experiment: &Experiment, text: &mut String) -> Result<()> {
+        let (lengths, context) = (part.lengths(), part.context());
+        let longest = lengths.iter().copied().max().unwrap_or(0);
         let shape = &self.choice.shape;
-        let output = experiment.generation.max_new_tokens as f64;
+        let _ = writeln!(text, "  {:<24} {:>12} {:>12}  binds", "arm", "peak entries", "peak MiB");
+        for arm in &experiment.arms {
+            let policies = arm.policies(context)?;
+            let (entries, bytes) = peak(&policies, shape, longest, context);
+            let mib = bytes as f64 / f64::from(1 << 20);
+            let binds = binds(&policies, &lengths, context, shape.layers);
+            let _ = writeln!(text, "  {:<24} {entries:>12} {mib:>12.1}  {binds}", arm.label);
+        }
+        Ok(())
+    }
+
+    /// A rough count of work over an assumed rate: good to a factor of two or so.
+    fn estimate_seconds(&self, part: &Part, experiment: &Experiment, prompt: f64) -> f64 {
+        let shape = &self.choice.shape;
+        let output = part.context().max_new_tokens as f64;
         let arms = experiment.arms.len() as f64;
         let attention = |entries: f64| {
             2.0 * (shape.layers * shape.query_heads * shape.head_dim) as f64 * entries
@@ -151,7 +173,18 @@ impl ModelPlan {
         let linear = parameters(shape) as f64;
         let prefill = prompt * (linear + attention(prompt / 2.0));
         let decode = arms * output * (linear + attention(prompt + output / 2.0));
-        self.prompts.len() as f64 * (prefill + decode) / (MACS_PER_CORE * cores() as f64)
+        part.prompts.len() as f64 * (prefill + decode) / (MACS_PER_CORE * cores() as f64)
+    }
+}
+
+impl Part {
+    fn lengths(&self) -> Vec<usize> {
+        self.prompts.iter().map(|prompt| prompt.length.tokens()).collect()
+    }
+
+    /// What methods are told of the run.
+    pub(crate) fn context(&self) -> zoo::Context {
+        zoo::Context { max_new_tokens: self.workload.generation.max_new_tokens }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use evaluator::Source;
 use serde::{Deserialize, Serialize};
 use zoo::{Counters, Decode, Granularity, Mode, Prefill};
 
@@ -18,6 +19,10 @@ pub(crate) struct Record {
     pub(crate) model: String,
     pub(crate) weights: String,
     pub(crate) dataset: String,
+    /// Whose questions and worked examples the prompt shows.
+    pub(crate) source: Source,
+    /// What was picked from lists of the task and of the generation, as `key=value`; empty without such a list.
+    pub(crate) swept: String,
     /// Index of the sample in its set.
     pub(crate) sample: usize,
     /// Questions in the prompt.
@@ -67,6 +72,17 @@ pub(crate) struct Record {
     /// Entries per KV head (mean over layers) after steps 1, 1 + `trace_steps`, 1 + 2·`trace_steps`, …
     pub(crate) trace: Vec<f32>,
     pub(crate) trace_steps: usize,
+}
+
+/// What tells one cell of an experiment from another: model, weights, data set, questions per prompt, what was picked
+/// from lists, sample and arm.
+pub(crate) type CellName<'a> = (&'a str, &'a str, &'a str, usize, &'a str, usize, &'a str);
+
+impl Record {
+    pub(crate) fn name(&self) -> CellName<'_> {
+        let Self { model, weights, dataset, questions, swept, sample, arm, .. } = self;
+        (model, weights, dataset, *questions, swept, *sample, arm)
+    }
 }
 
 /// `samples.jsonl`, open for appending.

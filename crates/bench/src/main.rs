@@ -7,10 +7,10 @@ mod command;
 mod data;
 mod experiment;
 mod fault;
-mod file;
 mod forecast;
 mod hub;
 mod journal;
+mod layers;
 mod models;
 mod plan;
 mod problem;
@@ -21,6 +21,7 @@ mod row;
 mod run;
 mod sweep;
 mod threads;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -1,24 +1,27 @@
 //! What will be run: every cell of a grid, checked before a weight is read.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
-use evaluator::{Demonstrations, PublishedTemplate, Sample, Task};
+use evaluator::{PublishedTemplate, Sample, Source, Task};
 use runner::{Message, Tokenizer};
 
 use crate::cli::RunArgs;
 use crate::data;
-use crate::experiment::{Experiment, ModelChoice, PromptStyle, Source};
+use crate::experiment::{Experiment, ModelChoice, PromptStyle, TaskChoice, Workload};
 use crate::fault::{Class, Fault};
 use crate::hub::Hub;
+use crate::journal::{CellName, Record};
 use crate::models::Choice;
 
 /// A grid: every prompt of every model under every arm.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) experiment: Experiment,
-    pub(crate) demonstrations: Demonstrations,
-    pub(crate) origin: String,
     pub(crate) models: Vec<ModelPlan>,
     pub(crate) device: String,
+    /// Samples of each workload over all shards.
+    all: Vec<(Workload, Vec<usize>)>,
 }
 
 /// One model's part of the grid.
@@ -26,7 +29,28 @@ pub(crate) struct Plan {
 pub(crate) struct ModelPlan {
     pub(crate) model: ModelChoice,
     pub(crate) choice: Choice,
+    /// One for each workload of which a prompt was selected.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One workload's prompts, as one model reads them.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) workload: Workload,
+    pub(crate) source: Source,
+    /// Where the prompts came from, in words.
+    pub(crate) origin: String,
     pub(crate) prompts: Vec<Prompt>,
+}
+
+/// The samples of a workload that were selected.
+struct Selected {
+    workload: Workload,
+    source: Source,
+    origin: String,
+    samples: Vec<Sample>,
+    /// Indices of the samples of all shards.
+    all: Vec<usize>,
 }
 
 /// A sample as the model will read it.
@@ -48,14 +72,13 @@ const CHARACTERS_PER_TEN_TOKENS: usize = 39;
 impl Plan {
     /// Loads the prompts, measures them and checks that everything fits.
     pub(crate) fn new(experiment: Experiment, args: &RunArgs) -> Result<Self> {
-        let set = data::load(&experiment.task, args.data.as_deref(), args.offline)?;
-        let limit = args.limit.or(experiment.run.limit).unwrap_or(usize::MAX);
-        let chosen = set.samples.into_iter().take(limit).enumerate();
-        let samples: Vec<Sample> = chosen
-            .filter(|(place, _)| args.shard.is_none_or(|shard| shard.holds(*place)))
-            .map(|(_, sample)| sample)
-            .collect();
-        if samples.is_empty() {
+        let mut selected = Vec::new();
+        for workload in &experiment.workloads {
+            selected.push(Selected::new(workload, experiment.run.limit, args)?);
+        }
+        let all = selected.iter().map(|it| (it.workload.clone(), it.all.clone())).collect();
+        selected.retain(|selected| !selected.samples.is_empty());
+        if selected.is_empty() {
             return Err(Fault::new(Class::Empty, "no prompt is selected")
                 .hint("see `--limit` and `--shard`")
                 .into());
@@ -63,65 +86,138 @@ impl Plan {
         let hub = Hub::from_environment(args.offline)
             .without_asking(args.dry_run)
             .showing_progress(!args.quiet);
-        let models = experiment
-            .models
-            .iter()
-            .map(|model| ModelPlan::new(&experiment, model, &samples, &hub));
+        let models = experiment.models.iter().map(|model| ModelPlan::new(model, &selected, &hub));
         let models = models.collect::<Result<_>>()?;
-        Ok(Self {
-            demonstrations: set.demonstrations,
-            origin: set.origin,
-            device: args.machine.device.clone(),
-            models,
-            experiment,
-        })
+        Ok(Self { device: args.machine.device.clone(), models, all, experiment })
     }
 
     /// Cells in all.
     pub(crate) fn cells(&self) -> usize {
-        self.models.iter().map(|model| model.prompts.len() * self.experiment.arms.len()).sum()
+        self.parts().map(|part| part.prompts.len() * self.experiment.arms.len()).sum()
+    }
+
+    /// How many cells of all shards the records lack, and how many there are.
+    pub(crate) fn outstanding(&self, records: &[Record]) -> (usize, usize) {
+        let done: BTreeSet<_> = records.iter().map(Record::name).collect();
+        let (mut missing, mut cells) = (0, 0);
+        for ModelPlan { model, choice, .. } in &self.models {
+            let weights = model.weights.to_string();
+            for (workload, samples) in &self.all {
+                let arms = || self.experiment.arms.iter();
+                for (&sample, arm) in samples.iter().flat_map(|at| arms().map(move |arm| (at, arm)))
+                {
+                    let name = workload.cell_name(&choice.name, &weights, sample, &arm.label);
+                    missing += usize::from(!done.contains(&name));
+                    cells += 1;
+                }
+            }
+        }
+        (missing, cells)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.models.iter().flat_map(|model| &model.parts)
     }
 
     /// What a reader of the results must know beside the settings.
     pub(crate) fn notes(&self) -> Vec<String> {
-        match (self.experiment.task.source, self.demonstrations) {
-            (Source::Own, _) => vec![format!(
-                "The questions are word problems of our own in the form of `{}`: no score here can be compared with published ones.",
-                self.experiment.task.dataset
-            )],
-            (Source::Published, Demonstrations::Own) => {
-                vec!["The worked examples are our own, since the published ones were absent: prompts differ from the published ones.".to_owned()]
-            }
-            (Source::Published, Demonstrations::Published) => Vec::new(),
+        let mut notes: Vec<String> = self.parts().filter_map(Part::note).collect();
+        notes.sort();
+        notes.dedup();
+        notes
+    }
+}
+
+impl Selected {
+    fn new(workload: &Workload, limit: Option<usize>, args: &RunArgs) -> Result<Self> {
+        let set = data::load(&workload.task, args.data.as_deref(), args.offline)?;
+        let limit = args.limit.or(limit).unwrap_or(usize::MAX);
+        let all = set.samples.iter().take(limit).map(|sample| sample.index).collect();
+        let chosen = set.samples.into_iter().take(limit).enumerate();
+        let samples = chosen
+            .filter(|(place, _)| args.shard.is_none_or(|shard| shard.holds(*place)))
+            .map(|(_, sample)| sample)
+            .collect();
+        let (source, origin) = (set.source, set.origin);
+        Ok(Self { workload: workload.clone(), source, origin, samples, all })
+    }
+}
+
+impl Workload {
+    /// What a cell is called in the journal.
+    pub(crate) fn cell_name<'a>(
+        &'a self,
+        model: &'a str,
+        weights: &'a str,
+        sample: usize,
+        arm: &'a str,
+    ) -> CellName<'a> {
+        let Self { swept, task, .. } = self;
+        (model, weights, task.dataset.name(), task.questions, swept, sample, arm)
+    }
+}
+
+impl Part {
+    /// What makes these prompts other than the published ones, if anything does.
+    fn note(&self) -> Option<String> {
+        let dataset = self.workload.task.dataset;
+        match self.source {
+            Source::OwnProblems => Some(format!(
+                "The questions are word problems of our own in the form of `{dataset}`: no score here can be compared with published ones."
+            )),
+            Source::OwnDemonstrations => Some(format!(
+                "The worked examples of `{dataset}` are our own, since the published ones were absent: prompts differ from the published ones."
+            )),
+            Source::Unverified => Some(format!(
+                "The prompts of `{dataset}` are those of no published set of this size: its checksum is another one."
+            )),
+            Source::Published => None,
         }
     }
 }
 
 impl ModelPlan {
-    fn new(
-        experiment: &Experiment,
-        model: &ModelChoice,
-        samples: &[Sample],
-        hub: &Hub,
-    ) -> Result<Self> {
+    fn new(model: &ModelChoice, selected: &[Selected], hub: &Hub) -> Result<Self> {
         let choice = Choice::find(&model.name, hub)?;
         let tokenizer = choice.tokenizer()?;
-        let context = choice.shape.context;
-        let prompts = samples.iter().map(|sample| {
-            let length = measure(experiment, &choice, tokenizer.as_ref(), sample)?;
-            let (prompt, output) = (length.tokens(), experiment.generation.max_new_tokens);
-            if output > context.saturating_sub(prompt) {
-                let message = format!(
-                    "model `{}`, sample {}: a prompt of {prompt} tokens and `generation.max_new_tokens` = {output} exceed the context of {context}",
-                    choice.name, sample.index
-                );
-                return Err(Fault::usage(message).hint("lower `max_new_tokens` or `task.questions`").into());
-            }
-            Ok(Prompt { sample: sample.clone(), length })
+        let parts = selected.iter().map(|selected| {
+            let Selected { workload, source, origin, samples, .. } = selected;
+            let prompts = samples
+                .iter()
+                .map(|sample| prompt(&choice, tokenizer.as_ref(), workload, sample))
+                .collect::<Result<_>>()?;
+            Ok(Part {
+                workload: workload.clone(),
+                source: *source,
+                origin: origin.clone(),
+                prompts,
+            })
         });
-        let prompts = prompts.collect::<Result<_>>()?;
-        Ok(Self { model: model.clone(), choice, prompts })
+        let parts = parts.collect::<Result<_>>()?;
+        Ok(Self { model: model.clone(), choice, parts })
     }
+}
+
+/// A sample as a prompt that leaves room for the output.
+fn prompt(
+    choice: &Choice,
+    tokenizer: Option<&Tokenizer>,
+    workload: &Workload,
+    sample: &Sample,
+) -> Result<Prompt> {
+    let length = measure(&workload.task, choice, tokenizer, sample)?;
+    let (prompt, output) = (length.tokens(), workload.generation.max_new_tokens);
+    let context = choice.shape.context;
+    if output > context.saturating_sub(prompt) {
+        let message = format!(
+            "model `{}`, sample {}: a prompt of {prompt} tokens and `generation.max_new_tokens` = {output} exceed the context of {context}",
+            choice.name, sample.index
+        );
+        return Err(Fault::usage(message)
+            .hint("lower `max_new_tokens` or `task.questions`")
+            .into());
+    }
+    Ok(Prompt { sample: sample.clone(), length })
 }
 
 impl Length {
@@ -135,21 +231,21 @@ impl Length {
 
 /// What a sample's prompt is, in tokens if a tokenizer is at hand.
 fn measure(
-    experiment: &Experiment,
+    asked: &TaskChoice,
     choice: &Choice,
     tokenizer: Option<&Tokenizer>,
     sample: &Sample,
 ) -> Result<Length> {
-    let task = Task::of(experiment.task.dataset)?;
+    let (task, system) = (Task::of(asked.dataset)?, asked.system);
     let template = PublishedTemplate::for_model(&choice.published_name);
-    let text = evaluator::prompt::model_input(task, template, sample);
+    let text = evaluator::prompt::model_input(task, template, system, sample);
     let Some(tokenizer) = tokenizer else {
         return Ok(Length::Estimate(10 * text.chars().count() / CHARACTERS_PER_TEN_TOKENS));
     };
-    Ok(Length::Tokens(match experiment.task.prompt {
+    Ok(Length::Tokens(match asked.prompt {
         PromptStyle::Published => tokenizer.encode(&text)?,
         PromptStyle::Chat => {
-            let (system, user) = evaluator::prompt::messages(task, sample);
+            let (system, user) = evaluator::prompt::messages(task, system, sample);
             tokenizer.encode_chat(&[Message::new("system", system), Message::new("user", user)])?
         }
     }))

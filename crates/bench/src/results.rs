@@ -4,14 +4,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evaluator::Demonstrations;
+use evaluator::SystemText;
 
-use crate::experiment::{ModelChoice, PromptStyle};
+use crate::experiment::{ModelChoice, PromptStyle, Workload};
 use crate::fault::Fault;
 use crate::journal::{self, Record};
-use crate::plan::Plan;
-use crate::report::{self, Header};
+use crate::plan::{Part, Plan};
+use crate::report::{self, Conditions, Header};
 use crate::run::Shard;
+use crate::whole_file;
 
 /// `DIR/<experiment>/`.
 #[derive(Debug)]
@@ -43,8 +44,9 @@ impl Folder {
             }
             _ => {}
         }
-        report::write_file(&path, "config.toml", config.as_bytes())?;
-        report::write_file(&path, "manifest.json", &serde_json::to_vec_pretty(&header(plan))?)?;
+        whole_file::write(&path.join("config.toml"), config.as_bytes())?;
+        let manifest = serde_json::to_vec_pretty(&header(plan))?;
+        whole_file::write(&path.join("manifest.json"), &manifest)?;
         Ok(Self(path))
     }
 
@@ -155,20 +157,30 @@ fn header(plan: &Plan) -> Header {
         title: experiment.title.clone(),
         model: joined(|model| model.name.clone()),
         weights: joined(|model| model.weights.to_string()),
-        dataset: experiment.task.dataset.to_string(),
         arms: experiment.arms.iter().map(|arm| arm.label.clone()).collect(),
-        questions: experiment.task.questions,
-        max_new_tokens: experiment.generation.max_new_tokens,
-        prompt_style: match experiment.task.prompt {
-            PromptStyle::Published => "published".to_owned(),
-            PromptStyle::Chat => "the model's own chat template".to_owned(),
-        },
-        demonstrations: match plan.demonstrations {
-            Demonstrations::Published => "published".to_owned(),
-            Demonstrations::Own => "our own".to_owned(),
-        },
-        seed: experiment.generation.seed,
+        conditions: plan.models[0].parts.iter().map(conditions).collect(),
         device: Some(plan.device.clone()),
         notes: plan.notes(),
+    }
+}
+
+fn conditions(part: &Part) -> Conditions {
+    let Workload { swept, task, generation } = &part.workload;
+    let template = match task.prompt {
+        PromptStyle::Published => "published",
+        PromptStyle::Chat => "the model's own chat template",
+    };
+    let system = match task.system {
+        SystemText::Published => ", published system text",
+        SystemText::Complete => "",
+    };
+    Conditions {
+        dataset: task.dataset.to_string(),
+        questions: task.questions,
+        source: part.source,
+        prompts: format!("{template}{system}"),
+        max_new_tokens: generation.max_new_tokens,
+        seed: generation.seed,
+        swept: swept.clone(),
     }
 }

@@ -21,7 +21,11 @@ pub(crate) struct Row {
     pub(crate) model: String,
     pub(crate) weights: String,
     pub(crate) dataset: String,
+    /// Whose prompts: only rows that say `published` may stand beside published scores.
+    pub(crate) source: String,
     pub(crate) questions_per_prompt: usize,
+    /// What was picked from lists, as `key=value`; empty without any.
+    pub(crate) swept: String,
     pub(crate) arm: String,
     /// The method and its parameters, as in `h2o budget=2048 window=8`.
     pub(crate) prefill: String,
@@ -93,6 +97,7 @@ pub(crate) struct Timing {
     pub(crate) model: String,
     pub(crate) dataset: String,
     pub(crate) questions_per_prompt: usize,
+    pub(crate) swept: String,
     pub(crate) arm: String,
     pub(crate) n_prompts: usize,
     /// Reading the prompt, which all arms of the prompt share.
@@ -155,7 +160,9 @@ fn row(experiment: &str, setting: &Setting, arm: &ArmSamples) -> Row {
         model: setting.model.clone(),
         weights: setting.weights.clone(),
         dataset: setting.dataset.to_string(),
+        source: arm.samples[0].record.source.to_string(),
         questions_per_prompt: setting.questions,
+        swept: setting.swept.clone(),
         arm: arm.arm.clone(),
         prefill: method_text(prefill),
         decode: method_text(decode),
@@ -265,6 +272,7 @@ fn timing(setting: &Setting, arm: &ArmSamples) -> Timing {
         model: setting.model.clone(),
         dataset: setting.dataset.to_string(),
         questions_per_prompt: setting.questions,
+        swept: setting.swept.clone(),
         arm: arm.arm.clone(),
         n_prompts: arm.samples.len(),
         ttft_ms_median: median(&sorted(records().map(|record| record.ttft_ms))).map(round),
@@ -308,9 +316,9 @@ mod tests {
         let text = String::from_utf8(table::csv(&rows("demo", &settings[0])).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().take(3).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
-        experiment,model,weights,dataset,questions_per_prompt,arm,prefill,decode,n_prompts,n_questions,official,official_ci_low,official_ci_high,official_delta,official_delta_ci_low,official_delta_ci_high,official_verdict,aligned,aligned_ci_low,aligned_ci_high,aligned_delta,aligned_delta_ci_low,aligned_delta_ci_high,aligned_verdict,answered,missing,repeated,out_of_range,unreadable,looping_samples,prompt_tokens_mean,tokens_mean,stop_eos,stop_length,stop_loop,budget_prefill,budget_decode,kept_end_prefill_mean,kept_end_decode_mean,kept_mean_decode,binding_prompts,binding_prefill_prompts,binding_decode_prompts,evictions,kv_bytes_peak_max,kv_bytes_peak_mean,kv_bytes_full_mean,compression_ratio_end_prefill,compression_ratio_end_decode,compression_ratio_mean,alarms
-        demo,org/tiny,f32 safetensors,gsm8k,6,full,full,none,4,24,75.0,66.6667,83.3333,,,,,75.0,66.6667,83.3333,,,,,24,0,0,0,0,0,100.0,42.5,4,0,0,,,100.0,141.5,121.25,0,0,0,0,146432,146432.0,144896.0,1.0,1.0,1.0,
-        demo,org/tiny,f32 safetensors,gsm8k,6,slide,h2o budget=64 window=8,slide budget=16 recent=8,4,24,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,24,0,0,0,0,0,100.0,42.5,4,0,0,64,16,64.0,80.0,78.0,4,4,4,384,81920,81920.0,144896.0,0.64,0.5654,0.6433,same texts as twin|slide on all 4 prompts
+        experiment,model,weights,dataset,source,questions_per_prompt,swept,arm,prefill,decode,n_prompts,n_questions,official,official_ci_low,official_ci_high,official_delta,official_delta_ci_low,official_delta_ci_high,official_verdict,aligned,aligned_ci_low,aligned_ci_high,aligned_delta,aligned_delta_ci_low,aligned_delta_ci_high,aligned_verdict,answered,missing,repeated,out_of_range,unreadable,looping_samples,prompt_tokens_mean,tokens_mean,stop_eos,stop_length,stop_loop,budget_prefill,budget_decode,kept_end_prefill_mean,kept_end_decode_mean,kept_mean_decode,binding_prompts,binding_prefill_prompts,binding_decode_prompts,evictions,kv_bytes_peak_max,kv_bytes_peak_mean,kv_bytes_full_mean,compression_ratio_end_prefill,compression_ratio_end_decode,compression_ratio_mean,alarms
+        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,full,full,none,4,24,75.0,66.6667,83.3333,,,,,75.0,66.6667,83.3333,,,,,24,0,0,0,0,0,100.0,42.5,4,0,0,,,100.0,141.5,121.25,0,0,0,0,146432,146432.0,144896.0,1.0,1.0,1.0,
+        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,slide,h2o budget=64 window=8,slide budget=16 recent=8,4,24,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,24,0,0,0,0,0,100.0,42.5,4,0,0,64,16,64.0,80.0,78.0,4,4,4,384,81920,81920.0,144896.0,0.64,0.5654,0.6433,same texts as twin|slide on all 4 prompts
         ");
         let parsed: Vec<Row> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();
@@ -339,8 +347,8 @@ mod tests {
         let settings = settings(&synthetic::header().arms, &records).unwrap();
         let text = String::from_utf8(table::csv(&timings(&settings[0])).unwrap()).unwrap();
         insta::assert_snapshot!(text.lines().take(2).collect::<Vec<_>>().join("\n"), @"
-        model,dataset,questions_per_prompt,arm,n_prompts,ttft_ms_median,decode_ms_per_token_median,decode_tok_s_median,decode_tok_s_min,decode_tok_s_max,lanes_mean,policy_share
-        org/tiny,gsm8k,6,full,4,51.5,9.64,103.7349,100.0,107.5,5.0,0.025
+        model,dataset,questions_per_prompt,swept,arm,n_prompts,ttft_ms_median,decode_ms_per_token_median,decode_tok_s_median,decode_tok_s_min,decode_tok_s_max,lanes_mean,policy_share
+        org/tiny,gsm8k,6,,full,4,51.5,9.64,103.7349,100.0,107.5,5.0,0.025
         ");
         assert_eq!(
             [median(&[]), median(&[1.0, 2.0]), median(&[1.0, 2.0, 9.0])],

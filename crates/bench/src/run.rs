@@ -14,10 +14,10 @@ use zoo::{Arm, Counters, Observation};
 use crate::carried::Carried;
 use crate::cli::RunArgs;
 use crate::command::print;
-use crate::experiment::{self, Experiment, Generation};
+use crate::experiment::{self, Experiment, Workload};
 use crate::fault::{Class, Fault};
 use crate::journal::{Journal, Record};
-use crate::plan::{Length, ModelPlan, Plan, Prompt};
+use crate::plan::{Length, ModelPlan, Part, Plan, Prompt};
 use crate::results::{self, Folder};
 
 /// The I-th of N parts of the prompts, counted from 1.
@@ -69,8 +69,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let (mut journal, _) = Journal::open(&folder.journal(args.shard))?;
     let done = folder.records()?;
     let progress = Progress::new(&plan, args.quiet);
+    let work = Work { args, experiment: &plan.experiment, done: &done, progress: &progress };
     for model in &plan.models {
-        run_model(args, &plan.experiment, model, &done, &mut journal, &progress)?;
+        work.run_model(model, &mut journal)?;
     }
     progress.finish();
     let alarms = results::write(&folder, &plan)?;
@@ -81,7 +82,23 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         let message = format!("{alarms} of {} rows raise an alarm", plan.experiment.arms.len());
         return Err(Fault::new(Class::Gate, message).hint("see the report's alarms").into());
     }
-    Ok(())
+    match plan.outstanding(&folder.records()?) {
+        (0, _) => Ok(()),
+        (missing, cells) => {
+            let message = format!("stopped, {missing} of {cells} cells outstanding");
+            Err(Fault::new(Class::Outstanding, message)
+                .hint("run the other shards into the same folder")
+                .into())
+        }
+    }
+}
+
+/// What a run works with, whichever part of the grid it is at.
+struct Work<'a> {
+    args: &'a RunArgs,
+    experiment: &'a Experiment,
+    done: &'a [Record],
+    progress: &'a Progress,
 }
 
 /// One cell that is not yet in the journal.
@@ -91,82 +108,106 @@ struct Pending<'a> {
     arm: &'a Arm,
 }
 
-fn run_model(
-    args: &RunArgs,
-    experiment: &Experiment,
-    plan: &ModelPlan,
-    done: &[Record],
-    journal: &mut Journal,
-    progress: &Progress,
-) -> Result<()> {
-    let model = plan.choice.load(plan.model.weights, &args.machine)?;
-    let context = zoo::Context { max_new_tokens: experiment.generation.max_new_tokens };
-    let mut carried = Carried::new(experiment, context, args.shard)?;
-    let mut pending = Vec::new();
-    for prompt in &plan.prompts {
-        for arm in &experiment.arms {
-            let cell = identify(&model, prompt, arm, &experiment.generation, &args.machine.device)?;
-            let same = |record: &&Record| {
-                (record.sample, &record.arm) == (prompt.sample.index, &arm.label)
-                    && record.model == plan.choice.name
-                    && record.weights == plan.model.weights.to_string()
-            };
-            match done.iter().find(same) {
-                Some(record) if record.cell == cell => {
-                    carried.ended(&arm.label, record.counters.unwrap_or_default());
-                    progress.skip();
-                }
-                Some(record) => return Err(foreign(record).into()),
-                None => pending.push(Pending { cell, prompt, arm }),
-            }
+impl Work<'_> {
+    fn run_model(&self, plan: &ModelPlan, journal: &mut Journal) -> Result<()> {
+        let model = plan.choice.load(plan.model.weights, &self.args.machine)?;
+        for part in &plan.parts {
+            let mut carried = Carried::new(&self.experiment.arms, part.context(), self.args.shard)?;
+            let pending = self.pending(&model, plan, part, &mut carried)?;
+            let lanes = plan.memory(part, self.experiment)?.lanes(self.experiment.run.lanes)?;
+            self.run_part(&model, part, (pending, carried), lanes, journal)?;
         }
-    }
-    let mut observations: Vec<Observation> = Vec::new();
-    for arm in &experiment.arms {
-        observations.extend(arm.policies(context)?.observations());
+        Ok(())
     }
 
-    let mut engine = Engine::new(&model, plan.memory(experiment)?.lanes(experiment.run.lanes)?);
-    let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
-    let mut current: Option<(usize, Prefilled)> = None;
-    let mut pending = pending.into_iter().peekable();
-    while pending.peek().is_some() || !engine.is_idle() {
-        while engine.has_room() {
-            let ready = |cell: &Pending<'_>| carried.counters(&cell.arm.label).is_some();
-            let Some(cell) = pending.next_if(ready) else { break };
-            let sample = cell.prompt.sample.index;
-            let prefilled = match current.take() {
-                Some((of, prefilled)) if of == sample => prefilled,
-                _ => {
-                    progress.reading(sample);
-                    model.prefill(tokens(cell.prompt)?, &observations)?
+    /// The cells that the journal does not hold.
+    fn pending<'a>(
+        &'a self,
+        model: &Model,
+        plan: &ModelPlan,
+        part: &'a Part,
+        carried: &mut Carried<'_>,
+    ) -> Result<Vec<Pending<'a>>> {
+        let weights = plan.model.weights.to_string();
+        let mut pending = Vec::new();
+        for prompt in &part.prompts {
+            for arm in &self.experiment.arms {
+                let cell = identify(model, prompt, arm, &part.workload, &self.args.machine.device)?;
+                let Prompt { sample, .. } = prompt;
+                let name =
+                    part.workload.cell_name(&plan.choice.name, &weights, sample.index, &arm.label);
+                let same = |record: &&Record| record.name() == name;
+                match self.done.iter().find(same) {
+                    Some(record) if record.cell == cell => {
+                        carried.ended(&arm.label, record.counters.unwrap_or_default());
+                        self.progress.skip();
+                    }
+                    Some(record) => return Err(foreign(record).into()),
+                    None => pending.push(Pending { cell, prompt, arm }),
                 }
-            };
-            let policies = cell.arm.policies(context)?;
-            let limits = Limits {
-                max_new_tokens: context.max_new_tokens,
-                end_tokens: model.tokenizer().end_tokens().to_vec(),
-                stop_on_loop: experiment.generation.stop_on_loop,
-            };
-            let seed = zoo::stream(&[experiment.generation.seed, sample as u64]);
-            let counters = carried.counters(&cell.arm.label).unwrap_or_default();
-            carried.started(&cell.arm.label);
-            let job = Job { policies, counters, limits, forced: None, seed };
-            let id = engine.start(&prefilled, &job)?;
-            running.insert(id, (cell, millis(prefilled.elapsed())));
-            current = Some((sample, prefilled));
+            }
         }
-        progress.step(engine.lanes());
-        for (id, outcome) in engine.step()? {
-            let (cell, ttft_ms) =
-                running.remove(&id).context("a lane ended that was never started")?;
-            carried.ended(&cell.arm.label, outcome.counters);
-            let record = record(experiment, &model, cell, ttft_ms, outcome)?;
-            journal.append(&record)?;
-            progress.done(&record);
-        }
+        Ok(pending)
     }
-    Ok(())
+
+    fn run_part(
+        &self,
+        model: &Model,
+        part: &Part,
+        (pending, mut carried): (Vec<Pending<'_>>, Carried<'_>),
+        lanes: usize,
+        journal: &mut Journal,
+    ) -> Result<()> {
+        let mut observations: Vec<Observation> = Vec::new();
+        for arm in &self.experiment.arms {
+            observations.extend(arm.policies(part.context())?.observations());
+        }
+        let mut engine = Engine::new(model, lanes);
+        let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
+        let mut current: Option<(usize, Prefilled)> = None;
+        let mut pending = pending.into_iter().peekable();
+        while pending.peek().is_some() || !engine.is_idle() {
+            while engine.has_room() {
+                let ready = |cell: &Pending<'_>| carried.counters(&cell.arm.label).is_some();
+                let Some(cell) = pending.next_if(ready) else { break };
+                let sample = cell.prompt.sample.index;
+                let prefilled = match current.take() {
+                    Some((of, prefilled)) if of == sample => prefilled,
+                    _ => {
+                        self.progress.reading(sample);
+                        model.prefill(tokens(cell.prompt)?, &observations)?
+                    }
+                };
+                let counters = carried.start(&cell.arm.label);
+                let id = engine.start(&prefilled, &job(model, part, &cell, counters)?)?;
+                running.insert(id, (cell, millis(prefilled.elapsed())));
+                current = Some((sample, prefilled));
+            }
+            self.progress.step(engine.lanes());
+            for (id, outcome) in engine.step()? {
+                let (cell, ttft_ms) =
+                    running.remove(&id).context("a lane ended that was never started")?;
+                carried.ended(&cell.arm.label, outcome.counters);
+                let record = record(part, model, cell, ttft_ms, outcome)?;
+                journal.append(&record)?;
+                self.progress.done(&record);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a lane is started with.
+fn job(model: &Model, part: &Part, cell: &Pending, counters: Counters) -> Result<Job> {
+    let (context, generation) = (part.context(), &part.workload.generation);
+    let policies = cell.arm.policies(context)?;
+    let limits = Limits {
+        max_new_tokens: context.max_new_tokens,
+        end_tokens: model.tokenizer().end_tokens().to_vec(),
+        stop_on_loop: generation.stop_on_loop,
+    };
+    let seed = zoo::stream(&[generation.seed, cell.prompt.sample.index as u64]);
+    Ok(Job { policies, counters, limits, forced: None, seed })
 }
 
 /// A journal entry of the same name that was computed from something else.
@@ -191,7 +232,7 @@ fn identify(
     model: &Model,
     prompt: &Prompt,
     arm: &Arm,
-    generation: &Generation,
+    workload: &Workload,
     device: &str,
 ) -> Result<String> {
     let identity = model.identity();
@@ -203,7 +244,8 @@ fn identify(
         "prompt": tokens(prompt)?,
         "answers": prompt.sample.answers,
         "arm": Arm { label: String::new(), ..arm.clone() },
-        "generation": generation,
+        "swept": workload.swept,
+        "generation": workload.generation,
     });
     let hash = Sha256::digest(serde_json::to_vec(&parts)?);
     let head = hash.iter().take(8).fold(0u64, |head, &byte| head << 8 | u64::from(byte));
@@ -211,7 +253,7 @@ fn identify(
 }
 
 fn record(
-    experiment: &Experiment,
+    part: &Part,
     model: &Model,
     cell: Pending<'_>,
     ttft_ms: f64,
@@ -223,7 +265,9 @@ fn record(
         cell: cell.cell,
         model: model.identity().name.clone(),
         weights: model.identity().weights.to_string(),
-        dataset: experiment.task.dataset.to_string(),
+        dataset: part.workload.task.dataset.to_string(),
+        source: part.source,
+        swept: part.workload.swept.clone(),
         sample: cell.prompt.sample.index,
         questions: cell.prompt.sample.questions.len(),
         answers: cell.prompt.sample.answers.clone(),
@@ -233,7 +277,7 @@ fn record(
         mode: cell.arm.mode,
         granularity: cell.arm.granularity,
         counters: Some(outcome.counters).filter(|&counters| counters != Counters::default()),
-        max_new_tokens: experiment.generation.max_new_tokens,
+        max_new_tokens: part.context().max_new_tokens,
         prompt_tokens,
         text: model.tokenizer().decode(&outcome.tokens)?,
         stop: outcome.stop.as_str().to_owned(),
@@ -248,7 +292,7 @@ fn record(
         kept_mean_decode: outcome.entries_mean,
         evictions: outcome.evictions,
         binding: outcome.evictions > 0 || outcome.kept_end_prefill < prompt_tokens as f64,
-        seed: experiment.generation.seed,
+        seed: part.workload.generation.seed,
         trace: outcome.trace,
         trace_steps: TRACE_STEPS,
         tokens: outcome.tokens,

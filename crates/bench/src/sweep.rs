@@ -2,6 +2,8 @@
 
 use toml::{Table, Value};
 
+use crate::problem::Problem;
+
 /// Lays `over` on `base`: tables are merged, lists of tables by their `label`, all else is replaced.
 pub(crate) fn overlay(base: &mut Table, over: &Table) {
     for (key, value) in over {
@@ -17,7 +19,8 @@ pub(crate) fn overlay(base: &mut Table, over: &Table) {
     }
 }
 
-fn label(value: &Value) -> Option<&str> {
+/// The name that an arm goes by.
+pub(crate) fn label(value: &Value) -> Option<&str> {
     value.as_table()?.get("label")?.as_str()
 }
 
@@ -94,6 +97,27 @@ pub(crate) fn expand(table: &Table) -> Vec<(Table, Vec<String>)> {
             .collect();
     }
     combinations
+}
+
+/// What was picked from each list: its key and the value.
+pub(crate) type Picked = Vec<(String, String)>;
+
+/// As [`expand`], for a table that holds nothing but lists and scalars, with the key of each value that was picked.
+///
+/// # Errors
+/// An empty list.
+pub(crate) fn expand_named(table: &Table) -> Result<Vec<(Table, Picked)>, Problem> {
+    let lists = || table.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
+    let lists = || lists().filter(|(_, items)| !items.iter().any(Value::is_table));
+    if let Some((key, _)) = lists().find(|(_, items)| items.is_empty()) {
+        let message = format!("`{key}`: an empty list leaves nothing to run");
+        return Err(Problem::at([key], message));
+    }
+    let combinations = expand(table).into_iter().map(|(table, picked)| {
+        let keys = lists().map(|(key, _)| key.clone());
+        (table, keys.zip(picked).collect())
+    });
+    Ok(combinations.collect())
 }
 
 fn plain(value: &Value) -> String {

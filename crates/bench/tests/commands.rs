@@ -48,9 +48,16 @@ fn models_and_machine_are_described() {
     }
     let doctor = place.bench(&["doctor"]).succeeded();
     let cache = place.path("cache").display().to_string();
-    for words in ["cores ", "cuda ", "HF_HUB_OFFLINE   1", "not set", &*cache, &*models] {
+    for words in ["cores ", "cuda ", "HF_HUB_OFFLINE     1", "not set", &*cache, &*models] {
         assert!(doctor.contains(words), "{doctor}");
     }
+    for name in ["HF_TOKEN ", "HF_TOKEN_PATH ", "HF_HUB_CACHE ", "HF_ENDPOINT ", "HF_HOME "] {
+        assert!(doctor.lines().any(|line| line.starts_with(name)), "{name} in {doctor}");
+    }
+    let mut secret = place.process(&["doctor"]);
+    let shown = secret.env("HF_TOKEN", "hf_secret").output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("set, and not shown") && !shown.contains("hf_secret"), "{shown}");
     for command in [&["completions", "bash"][..], &["man"], &["--help"], &["--version"]] {
         assert!(!place.bench(command).succeeded().is_empty());
     }
@@ -138,6 +145,7 @@ fn texts_are_generated() {
 
     let refuse = |more: &[&str], code, words: &[&str]| generate(more).failed(code, words);
     refuse(&[], 2, &["--prompt"]);
+    refuse(&["--prompt", "x", "--format", "csv"], 2, &["'csv'", "table, json"]);
     refuse(&["--prompt", ""], 2, &["prompt is empty"]);
     refuse(&["--prompt", "é"], 2, &["prompt is empty"]);
     refuse(&["--prompt-file", "absent"], 3, &["cannot read `absent`"]);

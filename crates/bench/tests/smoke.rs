@@ -191,21 +191,75 @@ fn limits_shards_and_lanes_leave_the_numbers_alone() {
         .into_iter()
         .map(|mut command| command.spawn().unwrap())
         .collect();
-    for mut half in halves {
-        assert!(half.wait().unwrap().success());
-    }
+    // Whichever ends first leaves cells outstanding, unless both saw all of them at their end.
+    let codes: Vec<_> = halves.into_iter().map(|mut half| half.wait().unwrap().code()).collect();
+    assert!(codes.contains(&Some(0)), "{codes:?}");
+    assert!(codes.iter().all(|code| [Some(0), Some(5)].contains(code)), "{codes:?}");
     place.bench(&["report", "halves/tiny"]).succeeded();
     assert_eq!(read(&place.results("halves").join("summary.csv")), whole);
     // The whole then has nothing left to compute.
     assert_eq!(place.summary("halves", &[]), whole);
     assert_eq!(place.journal("halves"), "");
     place.run("halves", &["--shard", "5/5"]).failed(4, &["no prompt is selected"]);
+    let words = ["stopped, 18 of 24 cells outstanding", "hint: run the other shards"];
+    place.run("quarters", &["--shard", "1/4"]).failed(5, &words);
+    place.run("quarters", &["--shard", "1/4", "--limit", "1"]).succeeded();
 
     for lanes in ["1", "6", "40"] {
         let set = format!("run.lanes={lanes}");
         assert_eq!(place.summary(&format!("lanes-{lanes}"), &["--set", &set]), whole, "{lanes}");
     }
     assert_eq!(place.summary("threads", &["--threads", "2"]), whole);
+}
+
+#[test]
+fn lists_of_the_generation_and_of_the_task_are_told_apart() {
+    let place = Workplace::new();
+    let lists = [
+        "--set",
+        "generation.max_new_tokens=[16, 40]",
+        "--set",
+        "task.drop_published=[false, true]",
+    ];
+    let two = [&lists[..], &["--limit", "2"]].concat();
+    let plan = place.run("results", &[&two[..], &["--dry-run"]].concat()).succeeded();
+    assert!(plan.contains("with drop_published=true max_new_tokens=40"), "{plan}");
+    assert!(plan.contains("48 cells in all"), "{plan}");
+    let summary = place.summary("results", &two);
+    let mut reader = csv::Reader::from_reader(summary.as_bytes());
+    let swept = reader.headers().unwrap().iter().position(|name| name == "swept").unwrap();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 24, "{summary}");
+    let first: Vec<&str> = rows.iter().step_by(6).map(|row| &row[swept]).collect();
+    let values = ["drop_published=false", "drop_published=true"];
+    let expected: Vec<String> = values
+        .iter()
+        .flat_map(|value| [16, 40].map(|limit| format!("{value} max_new_tokens={limit}")))
+        .collect();
+    assert_eq!(first, expected);
+
+    let entries = place.journal("results");
+    let entries: Vec<Value> =
+        entries.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut cells: Vec<&str> =
+        entries.iter().map(|entry| entry["cell"].as_str().unwrap()).collect();
+    cells.sort_unstable();
+    cells.dedup();
+    assert_eq!(cells.len(), 48, "each has an id of its own");
+    assert!(entries.iter().all(|entry| {
+        let tokens = entry["tokens"].as_array().unwrap().len() as u64;
+        tokens <= entry["max_new_tokens"].as_u64().unwrap()
+    }));
+    let plots = fs::read_dir(place.results("results").join("plots")).unwrap().count();
+    assert_eq!(plots, 4 * 8, "each setting has its own plots");
+    let report = read(&place.results("results").join("report.md"));
+    assert!(
+        report.contains("3 questions per prompt, drop_published=true max_new_tokens=16"),
+        "{report}"
+    );
+    let journal = place.journal("results");
+    place.run("results", &two).succeeded();
+    assert_eq!(place.journal("results"), journal, "nothing is computed again");
 }
 
 #[test]

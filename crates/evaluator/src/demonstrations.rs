@@ -4,39 +4,19 @@
 //! their place, and the set says so: scores made with them are not comparable with published ones.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::input;
+use crate::source::Source;
 use crate::task::{Cut, Dataset, Task};
-
-/// Whose worked examples a prompt shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Demonstrations {
-    /// Those of the published sets.
-    Published,
-    /// Those of this program.
-    Own,
-}
-
-impl fmt::Display for Demonstrations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Published => "published",
-            Self::Own => "own",
-        })
-    }
-}
 
 /// Worked examples, ready to stand in a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worked {
     /// Whose they are.
-    pub demonstrations: Demonstrations,
+    pub source: Source,
     /// Where they were found, in words.
     pub origin: String,
     text: Text,
@@ -57,7 +37,7 @@ impl Worked {
             Dataset::Csqa => include_str!("../../../datasets/csqa/demonstrations.txt"),
         };
         Self {
-            demonstrations: Demonstrations::Own,
+            source: Source::OwnDemonstrations,
             origin: format!("`datasets/{}/demonstrations.txt`", task.dataset),
             text: Text::Shared(text.trim_end().to_owned()),
         }
@@ -81,7 +61,7 @@ impl Worked {
             Some(cut) => Text::BySubject(by_subject(&path, cut, &text)?),
         };
         let origin = format!("`{}`", path.display());
-        Ok(Some(Self { demonstrations: Demonstrations::Published, origin, text }))
+        Ok(Some(Self { source: Source::Published, origin, text }))
     }
 
     /// The examples that a prompt on this subject shows.

@@ -38,7 +38,7 @@ pub enum Error {
     },
     /// Neither the published set nor the raw data is there.
     #[error(
-        "no data for `{dataset}` with {questions} questions per prompt, tried {}: name a folder with `official/` or `raw/` by `--data` or `BENCH_DATA`, or fetch the hub's `{hub}`",
+        "no data for `{dataset}` with {questions} questions per prompt, tried {}: bring it by `scripts/fetch-data` or from the hub's `{hub}`, and name its folder by `--data` or `BENCH_DATA`",
         list(tried)
     )]
     NoData {
@@ -154,6 +154,23 @@ pub enum Error {
         subject: String,
         /// Where was looked.
         origin: String,
+    },
+    /// A folder of worked examples was named that holds none.
+    #[error(
+        "no worked examples for `{dataset}`, tried {}: name another folder by `--prompts`, or leave it out to use our own",
+        list(tried)
+    )]
+    NoWorked {
+        /// The data set.
+        dataset: Dataset,
+        /// Every path that would have done.
+        tried: Vec<PathBuf>,
+    },
+    /// Raw questions are there as Parquet, which this build cannot read.
+    #[error("`{}` is Parquet, which this build cannot read: build with `--features frames`", path.display())]
+    NeedsFrames {
+        /// The first such file.
+        path: PathBuf,
     },
     /// Two lists of scores do not belong to the same prompts.
     #[error(

@@ -2,47 +2,15 @@
 //!
 //! Everything else in this crate works without it; a frame is for whoever wants to go on with the numbers elsewhere.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
 use crate::error::{Error, Result};
+pub use crate::rows::parquet_files;
 use crate::rows::{Choices, CsqaRow, Gsm8kRow, MmluRow, Rows};
 use crate::task::{Dataset, Task};
-
-/// How deep below a folder Parquet files are looked for: `<config>/<split>-*.parquet` inside a repository's copy.
-const DEPTH: usize = 3;
-
-/// The Parquet files of the task's split in a folder laid out as the hub serves it, in order of their names. Where
-/// MMLU's joint configuration `all` is there, its single subjects are left out.
-/// # Errors
-/// [`Error::Read`] for a folder that cannot be listed.
-pub fn parquet_files(task: &Task, folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    walk(&task.hub.split, folder, DEPTH, &mut files)?;
-    files.sort();
-    let joint = |path: &PathBuf| path.parent().is_some_and(|parent| parent.ends_with("all"));
-    if files.iter().any(joint) {
-        files.retain(joint);
-    }
-    Ok(files)
-}
-
-fn walk(split: &str, folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    let fail = |source| Error::Read { path: folder.to_owned(), source };
-    for entry in fs::read_dir(folder).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let rest = name.strip_prefix(split).and_then(|rest| rest.strip_suffix(".parquet"));
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
-            files.push(path);
-        } else if depth > 0 && path.is_dir() {
-            walk(split, &path, depth - 1, files)?;
-        }
-    }
-    Ok(())
-}
 
 /// Raw questions from the hub's Parquet files, in the order given.
 /// # Errors
@@ -163,6 +131,8 @@ fn frame_error(path: &Path, source: PolarsError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::rows::Quirks;
     use crate::{Set, Worked};

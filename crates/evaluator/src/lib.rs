@@ -29,14 +29,16 @@ pub mod prompt;
 pub mod rows;
 pub mod score;
 pub mod set;
+pub mod source;
 pub mod statistics;
 pub mod task;
 
 pub use audit::Audit;
-pub use demonstrations::{Demonstrations, Worked};
+pub use demonstrations::Worked;
 pub use error::{Error, Result};
 pub use generations::{FileScore, Generation};
-pub use prompt::PublishedTemplate;
+pub use prompt::{PublishedTemplate, SystemText};
 pub use rows::{Quirks, Rows};
 pub use set::{Sample, Set};
+pub use source::Source;
 pub use task::{Dataset, Task};

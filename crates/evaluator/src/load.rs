@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::demonstrations::{Demonstrations, Worked};
+use crate::demonstrations::Worked;
 use crate::error::{Error, Result};
 use crate::input;
 use crate::prompt;
 use crate::rows::{Quirks, Rows};
 use crate::set::{Sample, Set};
+use crate::source::Source;
 use crate::task::{AnswerKind, Task};
 
 #[derive(Deserialize)]
@@ -27,31 +28,41 @@ impl Set {
     /// [`Error::NoData`] with every path tried, or whatever is wrong with a file that is there, by line.
     pub fn load(task: &Task, questions: usize, data: &Path) -> Result<Self> {
         task.check_questions(questions)?;
-        let official = data.join("official").join(format!("{}_{questions}.jsonl", task.dataset));
-        if let Some(path) = input::find(&official) {
+        if let Some(path) = Self::file(task, questions, data) {
             return Self::read(task, questions, &path);
         }
-        let (raw, prompts) = (data.join("raw"), data.join("prompts"));
-        Self::build_if_there(task, questions, &raw, &prompts)?.ok_or_else(|| {
-            let mut tried = input::either_name(&official).to_vec();
+        let raw = data.join("raw");
+        let worked = || worked(task, &data.join("prompts"));
+        Self::build_if_there(task, questions, &raw, worked)?.ok_or_else(|| {
+            let mut tried = input::either_name(&official(task, questions, data)).to_vec();
             tried.extend(Rows::paths(task, &raw));
             no_data(task, questions, tried)
         })
     }
 
-    /// The set built from a folder of raw data and one of worked examples, by default `prompts` beside `raw`; our
-    /// own examples if there are none.
+    /// The file of a set in a data folder, if it is there.
+    pub fn file(task: &Task, questions: usize, data: &Path) -> Option<PathBuf> {
+        input::find(&official(task, questions, data))
+    }
+
+    /// The set built from a folder of raw data and one of worked examples. Where no such folder is named, the one
+    /// called `prompts` beside `raw` is looked into, and our own examples stand in if it holds none.
     /// # Errors
-    /// As [`Set::load`].
+    /// As [`Set::load`], and [`Error::NoWorked`] if a folder is named that holds no examples.
     pub fn build(
         task: &Task,
         questions: usize,
         raw: &Path,
         prompts: Option<&Path>,
     ) -> Result<Self> {
-        let beside = raw.parent().unwrap_or(raw).join("prompts");
-        let prompts = prompts.unwrap_or(&beside);
-        Self::build_if_there(task, questions, raw, prompts)?
+        let worked = || match prompts {
+            Some(folder) => Worked::read(task, folder)?.ok_or_else(|| Error::NoWorked {
+                dataset: task.dataset,
+                tried: Worked::paths(task, folder).to_vec(),
+            }),
+            None => worked(task, &beside(raw)),
+        };
+        Self::build_if_there(task, questions, raw, worked)?
             .ok_or_else(|| no_data(task, questions, Rows::paths(task, raw)))
     }
 
@@ -59,10 +70,14 @@ impl Set {
         task: &Task,
         questions: usize,
         raw: &Path,
-        prompts: &Path,
+        worked: impl FnOnce() -> Result<Worked>,
     ) -> Result<Option<Self>> {
-        let Some(rows) = Rows::read(task, raw)? else { return Ok(None) };
-        let worked = Worked::read(task, prompts)?.unwrap_or_else(|| Worked::own(task));
+        let rows = match Rows::read(task, raw)? {
+            Some(rows) => Some(rows),
+            None => Rows::read_parquet(task, raw)?,
+        };
+        let Some(rows) = rows else { return Ok(None) };
+        let worked = worked()?;
         let set = Self::from_rows(task, questions, &rows, &worked, Quirks::Published)?;
         Ok(Some(Self { origin: format!("`{}` and {}", raw.display(), worked.origin), ..set }))
     }
@@ -87,13 +102,14 @@ impl Set {
         let own = samples.iter().any(|sample| {
             own.text(None).is_ok_and(|text| sample.prompt.starts_with(&prompt::head(text)))
         });
-        Ok(Self {
+        let set = Self {
             dataset: task.dataset,
             questions_per_sample: questions,
             samples,
-            demonstrations: if own { Demonstrations::Own } else { Demonstrations::Published },
+            source: if own { Source::OwnDemonstrations } else { Source::Published },
             origin: format!("`{}`", path.display()),
-        })
+        };
+        Ok(set.verified(task))
     }
 }
 
@@ -129,6 +145,24 @@ impl Line {
             questions: self.questions,
             answers: self.answers,
         }
+    }
+}
+
+/// Where a data folder keeps a set, gzipped or not.
+fn official(task: &Task, questions: usize, data: &Path) -> PathBuf {
+    data.join("official").join(format!("{}_{questions}.jsonl", task.dataset))
+}
+
+/// The worked examples of a folder, or our own.
+fn worked(task: &Task, prompts: &Path) -> Result<Worked> {
+    Ok(Worked::read(task, prompts)?.unwrap_or_else(|| Worked::own(task)))
+}
+
+/// The folder `prompts` beside a folder of raw data, which may have no name of its own, as `.`.
+fn beside(raw: &Path) -> PathBuf {
+    match raw.file_name() {
+        Some(_) => raw.with_file_name("prompts"),
+        None => raw.join("../prompts"),
     }
 }
 
@@ -190,10 +224,10 @@ mod tests {
     fn raw_data_without_demonstrations_uses_our_own() {
         let raw = r#####"{"question": "q", "answer": "#### 1"}"#####;
         let set = load(Dataset::Gsm8k, "raw/gsm8k_test.jsonl", raw).unwrap();
-        assert_eq!(set.demonstrations, Demonstrations::Own);
+        assert_eq!(set.source, Source::OwnDemonstrations);
         let written = set.to_json_lines().unwrap();
         let read = load(Dataset::Gsm8k, "official/gsm8k_1.jsonl", &written).unwrap();
-        assert_eq!(read.demonstrations, Demonstrations::Own);
+        assert_eq!(read.source, Source::OwnDemonstrations);
         assert!(set.samples[0].prompt.ends_with("Question_9:\nq\n\n"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 use crate::set::Sample;
 use crate::task::Task;
 
@@ -57,15 +59,41 @@ impl PublishedTemplate {
     }
 }
 
-/// The whole input of the published runs, byte for byte; the tokenizer adds only its begin-of-text token.
-/// For MMLU the system text breaks off before the subject, as it did there.
-pub fn model_input(task: &Task, template: PublishedTemplate, sample: &Sample) -> String {
-    template.wrap(&task.system(None), &sample.prompt)
+/// Whether the system text names the subject, where prompts have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SystemText {
+    /// It does, as its authors meant it.
+    #[default]
+    Complete,
+    /// It breaks off before the subject, as in the published runs.
+    Published,
 }
 
-/// System and user message for a model's own chat template; for MMLU the system text names the subject.
-pub fn messages(task: &Task, sample: &Sample) -> (String, String) {
-    (task.system(sample.subject.as_deref()), sample.prompt.clone())
+impl SystemText {
+    /// The system text of a sample.
+    pub fn of(self, task: &Task, sample: &Sample) -> String {
+        task.system(match self {
+            Self::Complete => sample.subject.as_deref(),
+            Self::Published => None,
+        })
+    }
+}
+
+/// The whole input of a model in the published runs' raw text; with the published system text it is theirs, byte for
+/// byte. The tokenizer adds only its begin-of-text token.
+pub fn model_input(
+    task: &Task,
+    template: PublishedTemplate,
+    system: SystemText,
+    sample: &Sample,
+) -> String {
+    template.wrap(&system.of(task, sample), &sample.prompt)
+}
+
+/// System and user message for a model's own chat template.
+pub fn messages(task: &Task, system: SystemText, sample: &Sample) -> (String, String) {
+    (system.of(task, sample), sample.prompt.clone())
 }
 
 #[cfg(test)]
@@ -99,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_chat_style_names_the_subject() {
+    fn the_published_system_text_names_no_subject() {
         let task = Task::of(Dataset::Mmlu).unwrap();
         let sample = Sample {
             index: 0,
@@ -108,10 +136,12 @@ mod tests {
             questions: vec![],
             answers: vec![],
         };
+        let input = |system| model_input(task, PublishedTemplate::Llama3, system, &sample);
+        assert!(input(SystemText::Published).contains("about  \n<</SYS>>\n\nP"));
+        assert!(input(SystemText::default()).contains("about world religions. \n<</SYS>>\n\nP"));
         assert!(
-            model_input(task, PublishedTemplate::Llama3, &sample)
-                .contains("about  \n<</SYS>>\n\nP")
+            messages(task, SystemText::Complete, &sample).0.ends_with("about world religions.")
         );
-        assert!(messages(task, &sample).0.ends_with("about world religions."));
+        assert!(messages(task, SystemText::Published, &sample).0.ends_with("about "));
     }
 }

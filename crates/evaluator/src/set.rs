@@ -5,11 +5,13 @@ use std::io;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
+use sha2::{Digest, Sha256};
 
-use crate::demonstrations::{Demonstrations, Worked};
+use crate::demonstrations::Worked;
 use crate::error::Result;
 use crate::prompt;
 use crate::rows::{Quirks, Rows};
+use crate::source::Source;
 use crate::task::{Dataset, Task};
 
 /// One prompt: many questions and their keys.
@@ -36,8 +38,8 @@ pub struct Set {
     pub questions_per_sample: usize,
     /// The prompts, in source order.
     pub samples: Vec<Sample>,
-    /// Whose worked examples they show.
-    pub demonstrations: Demonstrations,
+    /// Whose questions and worked examples they show.
+    pub source: Source,
     /// Where all this came from, in words.
     pub origin: String,
 }
@@ -62,13 +64,31 @@ impl Set {
             let (subject, questions, answers) = (batch.subject, batch.questions, batch.answers);
             Ok(Sample { index, subject, prompt, questions, answers })
         });
-        Ok(Self {
+        let set = Self {
             dataset: task.dataset,
             questions_per_sample: questions,
             samples: samples.collect::<Result<_>>()?,
-            demonstrations: worked.demonstrations,
+            source: worked.source,
             origin: format!("raw questions and {}", worked.origin),
-        })
+        };
+        Ok(set.verified(task))
+    }
+
+    /// The set, no longer called published unless its checksum is that of the published set of its size.
+    pub(crate) fn verified(mut self, task: &Task) -> Self {
+        let published = task.suite(self.questions_per_sample).map(|suite| &suite.sha256);
+        let same = || published.is_some() && self.sha256().ok().as_ref() == published;
+        if self.source == Source::Published && !same() {
+            self.source = Source::Unverified;
+        }
+        self
+    }
+
+    /// The checksum of the set as a published file has it, in lower-case hexadecimal digits.
+    /// # Errors
+    /// As [`Set::to_json_lines`].
+    pub fn sha256(&self) -> serde_json::Result<String> {
+        Ok(sha256(self.to_json_lines()?.as_bytes()))
     }
 
     /// The set without the prompts that the published runs left out.
@@ -90,6 +110,11 @@ impl Set {
         }
         String::from_utf8(bytes).map_err(serde_json::Error::custom)
     }
+}
+
+/// The SHA-256 of bytes, in lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// A sample in the published order of keys.
@@ -169,5 +194,19 @@ mod tests {
         }
         let line = r#####"{"prompt": "P\n", "questions": ["é \"?\"", "é \"?\""], "answers": ["#### 1", "#### 1"]}"#####;
         assert_eq!(set.to_json_lines().unwrap(), format!("{line}\n{line}\n"));
+        assert_eq!(sha256(b"abc")[..16], *"ba7816bf8f01cfea");
+    }
+
+    #[test]
+    fn only_the_published_checksum_makes_a_set_published() {
+        let task = Task::of(Dataset::Gsm8k).unwrap();
+        let row = Gsm8kRow { question: "q".into(), answer: "#### 1".into() };
+        let mut worked = Worked::own(task);
+        worked.source = Source::Published;
+        let rows = Rows::Gsm8k(vec![row; 1319]);
+        for questions in [30, 60, 7] {
+            let set = Set::from_rows(task, questions, &rows, &worked, Quirks::Published).unwrap();
+            assert_eq!(set.source, Source::Unverified);
+        }
     }
 }

@@ -6,7 +6,8 @@ use evaluator::rows::{Choices, CsqaRow, Gsm8kRow, MmluRow};
 use evaluator::score::{Aligned, Official, RougeL};
 use evaluator::statistics::{SEED, bootstrap_mean, by_position, mean, paired};
 use evaluator::{
-    Audit, Dataset, PublishedTemplate, Quirks, Rows, Set, Task, Worked, generations, prompt,
+    Audit, Dataset, PublishedTemplate, Quirks, Rows, Set, SystemText, Task, Worked, generations,
+    prompt,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -112,7 +113,7 @@ proptest! {
             body = body.strip_prefix(&format!("Question_{number}:\n{question}\n")).unwrap();
         }
         prop_assert_eq!(body, "\n");
-        let input = prompt::model_input(task, PublishedTemplate::Plain, sample);
+        let input = prompt::model_input(task, PublishedTemplate::Plain, SystemText::Published, sample);
         prop_assert!(input.ends_with(&sample.prompt));
     }
 

@@ -15,7 +15,9 @@ use std::path::Path;
 
 use evaluator::score::{Aligned, Official};
 use evaluator::statistics::by_position;
-use evaluator::{Dataset, FileScore, PublishedTemplate, Set, Task, generations, prompt};
+use evaluator::{
+    Dataset, FileScore, PublishedTemplate, Set, SystemText, Task, generations, prompt,
+};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -141,7 +143,7 @@ fn model_inputs_are_those_of_the_published_runs() {
         assert_eq!(lines.len(), set.samples.len());
         for (line, sample) in lines.iter().zip(&set.samples) {
             let template = PublishedTemplate::for_model("meta-llama-3.1-8b-instruct");
-            let input = prompt::model_input(task, template, sample);
+            let input = prompt::model_input(task, template, SystemText::Published, sample);
             assert!(line["prompt"] == input, "{}, sample {}", row.file, sample.index);
             compared += 1;
         }

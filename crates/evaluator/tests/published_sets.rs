@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use evaluator::{Dataset, Demonstrations, Quirks, Rows, Set, Task, Worked};
+use evaluator::{Dataset, Quirks, Rows, Set, Source, Task, Worked};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ fn all_six_sets_are_rebuilt_exactly() {
         let task = Task::of(dataset).unwrap();
         for suite in &task.suites {
             let built = Set::build(task, suite.questions, &data.join("raw"), None).unwrap();
-            assert_eq!(built.demonstrations, Demonstrations::Published);
+            assert_eq!(built.source, Source::Published);
             assert_eq!(built.samples.len(), suite.samples);
             let name = format!("official/{dataset}_{}.jsonl.gz", suite.questions);
             let (built_text, published) =

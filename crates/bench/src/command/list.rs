@@ -91,6 +91,23 @@ pub(crate) fn models() -> Result<()> {
     print(&lines.collect::<String>())
 }
 
+/// What the environment can change; a token is never printed.
+const VARIABLES: [&str; 13] = [
+    "BENCH_DATA",
+    "BENCH_CACHE",
+    "BENCH_DATA_MIRROR",
+    "RAYON_NUM_THREADS",
+    "CANDLE_NUM_THREADS",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_TOKEN_PATH",
+    "HF_HUB_OFFLINE",
+    "HF_ENDPOINT",
+    "XDG_CACHE_HOME",
+    "HOME",
+    "NO_COLOR",
+];
+
 /// `bench doctor`
 pub(crate) fn doctor() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -100,24 +117,21 @@ pub(crate) fn doctor() -> Result<()> {
         Err(error) => error.to_string(),
     };
     let mut text = format!(
-        "bench {}\ncores            {cores}\ncpu              {}\ncuda             {}\nmodel cache      {}\n",
+        "bench {}\ncores              {cores}\ncpu                {}\ncuda               {}\nmodel cache        {}\n",
         env!("CARGO_PKG_VERSION"),
         device("cpu"),
         device("cuda:0"),
         models::cache_folder().display(),
     );
-    for name in [
-        "BENCH_DATA",
-        "BENCH_CACHE",
-        "RAYON_NUM_THREADS",
-        "HF_HOME",
-        "HF_HUB_CACHE",
-        "HF_ENDPOINT",
-        "HF_HUB_OFFLINE",
-        "NO_COLOR",
-    ] {
-        let _ = writeln!(text, "{name:<16} {}", variable(name));
+    for name in VARIABLES {
+        let _ = writeln!(text, "{name:<18} {}", variable(name));
     }
+    let token = if std::env::var_os("HF_TOKEN").is_some_and(|token| !token.is_empty()) {
+        "set, and not shown"
+    } else {
+        "not set"
+    };
+    let _ = writeln!(text, "{:<18} {token}", "HF_TOKEN");
     text += "\n";
     print(&text)?;
     models()

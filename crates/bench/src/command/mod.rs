@@ -1,5 +1,6 @@
 //! The small commands: one function each.
 
+pub(crate) mod dataset;
 mod list;
 mod replay;
 mod score;

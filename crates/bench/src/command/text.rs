@@ -9,7 +9,7 @@ use zoo::{Arm, Context, Counters};
 
 use super::{print, print_json};
 use crate::arm::parse_arm;
-use crate::cli::{Format, GenerateArgs, LogitsArgs, NllArgs};
+use crate::cli::{GenerateArgs, LogitsArgs, NllArgs, TextFormat};
 use crate::fault::Fault;
 use crate::models;
 
@@ -43,7 +43,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     let outcome = Engine::run(&model, &prefilled, &job)?;
     let text = tokenizer.decode(&outcome.tokens)?;
     match args.format {
-        Format::Json => print_json(&json!({
+        TextFormat::Json => print_json(&json!({
             "prompt_tokens": tokens,
             "tokens": outcome.tokens,
             "text": text,
@@ -55,7 +55,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
             "kept_end_prefill": outcome.kept_end_prefill,
             "kept_end_decode": outcome.kept_end_decode,
         })),
-        Format::Table | Format::Csv => print(&format!("{text}\n")),
+        TextFormat::Table => print(&format!("{text}\n")),
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn nll(args: &NllArgs) -> Result<()> {
     };
     let (all, decoded) = (mean(&logprobs), mean(&logprobs[prompt - 1..]));
     match args.format {
-        Format::Json => print_json(&json!({
+        TextFormat::Json => print_json(&json!({
             "tokens": tokens,
             "logprobs": std::iter::once(None).chain(logprobs.iter().map(|&value| Some(value))).collect::<Vec<_>>(),
             "nll": all,
@@ -103,7 +103,7 @@ pub(crate) fn nll(args: &NllArgs) -> Result<()> {
             "positions": logprobs.len(),
             "prompt_tokens": prompt,
         })),
-        Format::Table | Format::Csv => print(&format!(
+        TextFormat::Table => print(&format!(
             "{} tokens, nll {all:.6}, behind the first {prompt} {decoded:.6}\n",
             tokens.len()
         )),

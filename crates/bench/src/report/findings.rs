@@ -209,19 +209,15 @@ pub(crate) fn notes(settings: &[Setting], arms: &[String]) -> Vec<String> {
     for setting in settings {
         let prompts = setting.prompts();
         if prompts < FEW_PROMPTS {
-            notes.push(format!(
-                "intervals from {prompts} prompts are rough ({}, {})",
-                setting.model, setting.dataset
-            ));
+            notes.push(format!("intervals from {prompts} prompts are rough ({})", setting.title()));
         }
         let absent = arms.iter().filter(|arm| setting.arms.iter().all(|found| found.arm != **arm));
         let absent: Vec<_> = absent.map(|arm| format!("`{arm}`")).collect();
         if !absent.is_empty() {
             notes.push(format!(
-                "no finished prompt yet: {} ({}, {})",
+                "no finished prompt yet: {} ({})",
                 absent.join(", "),
-                setting.model,
-                setting.dataset
+                setting.title()
             ));
         }
     }
@@ -287,8 +283,8 @@ mod tests {
         records.retain(|record| record.arm != "roomy");
         let arms = synthetic::header().arms;
         insta::assert_snapshot!(notes(&settings(&arms, &records).unwrap(), &arms).join("\n"), @"
-        intervals from 4 prompts are rough (org/tiny, gsm8k)
-        no finished prompt yet: `roomy` (org/tiny, gsm8k)
+        intervals from 4 prompts are rough (org/tiny (f32 safetensors) on gsm8k, 6 questions per prompt)
+        no finished prompt yet: `roomy` (org/tiny (f32 safetensors) on gsm8k, 6 questions per prompt)
         ");
     }
 }

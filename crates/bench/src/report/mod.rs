@@ -9,11 +9,11 @@ pub(crate) mod study;
 pub(crate) mod synthetic;
 pub(crate) mod table;
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use evaluator::Source;
 use serde::{Deserialize, Serialize};
 
 use self::page::{Plot, Section};
@@ -21,6 +21,7 @@ use self::plot::{Accuracy, AccuracyBytes, Lines, Picture};
 use self::study::Setting;
 use crate::journal::Record;
 use crate::row::{self, Row, Timing};
+use crate::whole_file;
 
 /// What a report says about its run beyond the records; part of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,23 +33,32 @@ pub(crate) struct Header {
     pub(crate) model: String,
     /// Which weights, as in `f32 safetensors`.
     pub(crate) weights: String,
-    pub(crate) dataset: String,
     /// Labels of all arms, in the order of the rows.
     pub(crate) arms: Vec<String>,
-    /// Questions in each prompt.
-    pub(crate) questions: usize,
-    pub(crate) max_new_tokens: usize,
-    /// How prompts are wrapped: template and system text, in words.
-    pub(crate) prompt_style: String,
-    /// Whose worked examples the prompts show, in words.
-    pub(crate) demonstrations: String,
-    pub(crate) seed: u64,
+    /// What the arms worked on: one for each choice from lists of the task and of the generation.
+    pub(crate) conditions: Vec<Conditions>,
     /// What ran it, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
     /// What a reader must know, one sentence each.
     #[serde(default)]
     pub(crate) notes: Vec<String>,
+}
+
+/// One set of prompts, and how texts were generated from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Conditions {
+    pub(crate) dataset: String,
+    /// Questions in each prompt.
+    pub(crate) questions: usize,
+    /// Whose questions and worked examples the prompts show.
+    pub(crate) source: Source,
+    /// How prompts are wrapped: template and system text, in words.
+    pub(crate) prompts: String,
+    pub(crate) max_new_tokens: usize,
+    pub(crate) seed: u64,
+    /// What was picked from lists, as `key=value`; empty without any.
+    pub(crate) swept: String,
 }
 
 /// Writes `summary.csv`, `summary.json`, `timings.csv`, `plots/`, `report.md` and `report.html`, each under another
@@ -74,7 +84,7 @@ pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Resul
         ("report.md", page::markdown(&blocks).into_bytes()),
         ("report.html", page::html(&header.title, &blocks).into_bytes()),
     ];
-    files.iter().try_for_each(|(name, bytes)| write_file(folder, name, bytes))?;
+    files.iter().try_for_each(|(name, bytes)| whole_file::write(&folder.join(name), bytes))?;
     Ok(rows.iter().filter(|row| !row.alarms.is_empty()).count())
 }
 
@@ -86,17 +96,15 @@ fn section<'a>(
     several: bool,
 ) -> Result<Section<'a>> {
     let rows = row::rows(&header.experiment, setting);
-    let Setting { model, dataset, questions, .. } = setting;
-    let prefix = if several {
-        format!("{}--{dataset}-{questions}-", model.replace('/', "--"))
-    } else {
-        String::new()
-    };
+    let Setting { model, weights, dataset, questions, swept, .. } = setting;
+    let prefix = if several { slug(setting) } else { String::new() };
     let prompts = match setting.prompts() {
         1 => "1 prompt".to_owned(),
         prompts => format!("{prompts} prompts"),
     };
-    let subtitle = format!("{model} on {dataset}, {prompts} of {questions} questions");
+    let swept = if swept.is_empty() { String::new() } else { format!(", {swept}") };
+    let subtitle =
+        format!("{model} ({weights}) on {dataset}, {prompts} of {questions} questions{swept}");
     let stem = |name: &str| format!("{prefix}{name}");
     let accuracy = Accuracy { rows: &rows, subtitle: &subtitle };
     let bytes = AccuracyBytes { rows: &rows, subtitle: &subtitle };
@@ -124,6 +132,13 @@ fn section<'a>(
     Ok(Section { setting, timings: row::timings(setting), plots: pictures, rows })
 }
 
+/// What tells one setting's plots from another's in their names.
+fn slug(setting: &Setting) -> String {
+    let Setting { model, weights, dataset, questions, swept, .. } = setting;
+    let name = format!("{}--{weights}-{dataset}-{questions}-{swept}-", model.replace('/', "--"));
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-").replace("--", "-")
+}
+
 fn plot(
     folder: &Path,
     stem: String,
@@ -131,28 +146,12 @@ fn plot(
     picture: &impl Picture,
 ) -> Result<Plot> {
     let svg = plot::svg(picture)?;
-    write_file(folder, &format!("{stem}.svg"), svg.as_bytes())?;
+    whole_file::write(&folder.join(format!("{stem}.svg")), svg.as_bytes())?;
     // The PNG encoder writes to a path and goes by its ending.
     let unfinished = folder.join(format!(".{stem}.png"));
     plot::png(picture, &unfinished)?;
-    rename(&unfinished, &folder.join(format!("{stem}.png")))?;
+    whole_file::rename(&unfinished, &folder.join(format!("{stem}.png")))?;
     Ok(Plot { stem, caption, svg })
-}
-
-/// Writes a file under another name in the same folder, and renames it once it is on the disk.
-pub(crate) fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let unfinished = folder.join(format!(".{name}.unfinished"));
-    let written = File::create(&unfinished).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write `{}`", unfinished.display()))?;
-    rename(&unfinished, &folder.join(name))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to)
-        .with_context(|| format!("cannot rename `{}` to `{}`", from.display(), to.display()))
 }
 
 #[cfg(test)]

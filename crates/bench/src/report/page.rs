@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::Header;
 use super::findings::{comparisons, findings};
 use super::study::Setting;
 use super::table::{self, Table};
+use super::{Conditions, Header};
 use crate::row::{Row, Timing};
 
 /// One setting with all that is shown of it.
@@ -52,11 +52,7 @@ pub(crate) fn blocks<'a>(
     }
     for section in sections {
         if sections.len() > 1 {
-            let Setting { model, dataset, questions, .. } = section.setting;
-            blocks.push(Block::Heading(
-                1,
-                format!("{model} on {dataset}, {questions} questions per prompt"),
-            ));
+            blocks.push(Block::Heading(1, section.setting.title()));
         }
         blocks.extend(section_blocks(section));
     }
@@ -65,15 +61,21 @@ pub(crate) fn blocks<'a>(
 }
 
 fn facts(header: &Header) -> Vec<String> {
-    let Header { experiment, model, weights, dataset, questions, max_new_tokens, .. } = header;
+    let Header { experiment, model, weights, .. } = header;
     let mut facts = vec![
         format!("experiment: `{experiment}`"),
         format!("model: `{model}`, weights `{weights}`"),
-        format!("data: {dataset}, {questions} questions per prompt, {}", header.demonstrations),
-        format!("prompts: {}", header.prompt_style),
-        format!("output: at most {max_new_tokens} tokens"),
-        format!("seed: {}", header.seed),
     ];
+    for Conditions { dataset, questions, source, prompts, max_new_tokens, seed, swept } in
+        &header.conditions
+    {
+        let swept = if swept.is_empty() { String::new() } else { format!(" ({swept})") };
+        facts.extend([
+            format!("data{swept}: {dataset}, {questions} questions per prompt, {source}"),
+            format!("prompts{swept}: {prompts}"),
+            format!("output{swept}: at most {max_new_tokens} tokens, seed {seed}"),
+        ]);
+    }
     if let Some(device) = &header.device {
         facts.push(format!("device: {device}"));
     }

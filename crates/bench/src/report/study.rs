@@ -31,13 +31,15 @@ pub(crate) struct ArmSamples<'a> {
     pub(crate) samples: Vec<Scored<'a>>,
 }
 
-/// What arms are compared within: one model on one data set.
+/// What arms are compared within: one model on one data set, under one choice from each list.
 #[derive(Debug)]
 pub(crate) struct Setting<'a> {
     pub(crate) model: String,
     pub(crate) weights: String,
     pub(crate) dataset: Dataset,
     pub(crate) questions: usize,
+    /// What was picked from lists, as `key=value`; empty without any.
+    pub(crate) swept: String,
     /// In the order of the experiment, without arms that have no record yet.
     pub(crate) arms: Vec<ArmSamples<'a>>,
 }
@@ -128,6 +130,13 @@ impl<'a> ArmSamples<'a> {
 }
 
 impl Setting<'_> {
+    /// Its name among others, in words.
+    pub(crate) fn title(&self) -> String {
+        let Self { model, weights, dataset, questions, swept, .. } = self;
+        let swept = if swept.is_empty() { String::new() } else { format!(", {swept}") };
+        format!("{model} ({weights}) on {dataset}, {questions} questions per prompt{swept}")
+    }
+
     pub(crate) fn reference(&self) -> Option<&ArmSamples<'_>> {
         self.arms.iter().find(|arm| arm.is_reference())
     }
@@ -149,21 +158,24 @@ pub(crate) fn settings<'a>(arms: &[String], records: &'a [Record]) -> Result<Vec
         let place = place.with_context(|| {
             format!("the journal has the arm `{}`, which the experiment does not name", record.arm)
         })?;
-        let setting = (&record.model, &record.weights, &record.dataset, record.questions);
+        let Record { model, weights, dataset, questions, swept, .. } = record;
+        let setting = (model, weights, dataset, *questions, swept);
         groups.entry(setting).or_default().entry(place).or_default().push(record);
     }
-    let settings = groups.into_iter().map(|((model, weights, dataset, questions), places)| {
-        let dataset = dataset.parse()?;
-        let task = Task::of(dataset)?;
-        let arms = places.into_iter().map(|(place, records)| arm(&arms[place], records, task));
-        Ok(Setting {
-            model: model.clone(),
-            weights: weights.clone(),
-            dataset,
-            questions,
-            arms: arms.collect::<Result<_>>()?,
-        })
-    });
+    let settings =
+        groups.into_iter().map(|((model, weights, dataset, questions, swept), places)| {
+            let dataset = dataset.parse()?;
+            let task = Task::of(dataset)?;
+            let arms = places.into_iter().map(|(place, records)| arm(&arms[place], records, task));
+            Ok(Setting {
+                model: model.clone(),
+                weights: weights.clone(),
+                dataset,
+                questions,
+                swept: swept.clone(),
+                arms: arms.collect::<Result<_>>()?,
+            })
+        });
     settings.collect()
 }
 

@@ -1,9 +1,10 @@
 //! A small run for tests: five arms, four prompts of six questions.
 
+use evaluator::Source;
 use zoo::methods::{Full, H2oPrefill, Never, Random, Slide};
 use zoo::{Decode, Prefill};
 
-use super::Header;
+use super::{Conditions, Header};
 use crate::journal::Record;
 
 pub(crate) fn header() -> Header {
@@ -12,13 +13,16 @@ pub(crate) fn header() -> Header {
         title: "A small run".to_owned(),
         model: "org/tiny".to_owned(),
         weights: "f32 safetensors".to_owned(),
-        dataset: "gsm8k".to_owned(),
         arms: ["full", "slide", "random", "roomy", "twin|slide"].map(str::to_owned).to_vec(),
-        questions: 6,
-        max_new_tokens: 64,
-        prompt_style: "chat template of the model".to_owned(),
-        demonstrations: "own demonstrations".to_owned(),
-        seed: 42,
+        conditions: vec![Conditions {
+            dataset: "gsm8k".to_owned(),
+            questions: 6,
+            source: Source::OwnDemonstrations,
+            prompts: "chat template of the model".to_owned(),
+            max_new_tokens: 64,
+            seed: 42,
+            swept: String::new(),
+        }],
         device: None,
         notes: Vec::new(),
     }
@@ -49,6 +53,8 @@ fn record(arm: &str, sample: usize) -> Record {
         model: "org/tiny".to_owned(),
         weights: "f32 safetensors".to_owned(),
         dataset: "gsm8k".to_owned(),
+        source: Source::OwnDemonstrations,
+        swept: String::new(),
         sample,
         questions: 6,
         answers: (0..6).map(|question| format!("#### {question}")).collect(),

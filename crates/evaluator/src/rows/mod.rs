@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::task::{Dataset, Task};
 
+mod parquet;
 mod read;
+
+pub use parquet::parquet_files;
 
 /// One word problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,6 +41,8 @@ pub struct Suite {
     pub samples: usize,
     /// The output limit of the published runs.
     pub max_new_tokens: usize,
+    /// Checksum of the published file, unpacked.
+    pub sha256: String,
 }
 
 /// Where the hub keeps the raw questions.
@@ -100,6 +102,8 @@ pub struct Task {
     pub title: String,
     /// Who made it, with links.
     pub citation: String,
+    /// Licence of the questions.
+    pub licence: String,
     /// What an answer is.
     pub answer: AnswerKind,
     /// Number of the first question that the model must answer; the worked examples come before it.

@@ -13,7 +13,7 @@ use self::case::Case;
 use super::print;
 use crate::cli::ReplayArgs;
 use crate::fault::{Class, Fault};
-use crate::file::replace;
+use crate::whole_file;
 
 /// Cases, as the published code's parameters describe them.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<()> {
         let replayed = case.run(&path)?;
         let out = args.out.join(case.file_name());
         let bytes = kept::serialise(&replayed)?;
-        replace(&out, &bytes).map_err(|error| unwritable(&out, &error))?;
+        whole_file::write(&out, &bytes)?;
     }
     print(&format!("{} cases written to {}\n", chosen.len(), args.out.display()))
 }

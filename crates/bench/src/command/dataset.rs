@@ -1,0 +1,167 @@
+//! `bench dataset`: sets built from raw data, and what sets there are.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use evaluator::{Dataset, Set, Source, Task};
+use serde::Serialize;
+
+use super::{print, print_json};
+use crate::cli::{BuildArgs, Format, ListArgs};
+use crate::fault::Fault;
+use crate::report::table;
+use crate::whole_file;
+
+/// `bench dataset build`: the checksum and the file on stdout, what was built on stderr.
+#[allow(clippy::print_stderr, reason = "stdout carries the checksum alone")]
+pub(crate) fn build(args: &BuildArgs) -> Result<()> {
+    let task = Task::of(args.dataset.parse()?)?;
+    check_target(&args.out)?;
+    if !args.raw.is_dir() {
+        let message = format!("`--raw`: `{}` is no folder", args.raw.display());
+        return Err(Fault::data(message)
+            .hint(format!("name the folder that holds `{}`, gzipped or not", task.files.raw))
+            .into());
+    }
+    let set = Set::build(task, args.k, &args.raw, args.prompts.as_deref())?;
+    let text = set.to_json_lines()?;
+    let sha256 = evaluator::set::sha256(text.as_bytes());
+    whole_file::write(&args.out, text.as_bytes()).map_err(|error| {
+        let cause = error.root_cause();
+        Fault::usage(format!("cannot write `{}`: {cause}", args.out.display()))
+            .hint("name a file in a folder that exists and may be written to by `--out`")
+    })?;
+    eprintln!(
+        "{} with {} questions per prompt: {} prompts from {}; {}",
+        set.dataset,
+        args.k,
+        set.samples.len(),
+        set.origin,
+        standing(task, &set)
+    );
+    print(&format!("{sha256}  {}\n", args.out.display()))
+}
+
+/// What a set is worth beside the published one.
+fn standing(task: &Task, set: &Set) -> String {
+    match (set.source, task.suite(set.questions_per_sample)) {
+        (Source::Published, _) => "identical to the published set".to_owned(),
+        (Source::OwnDemonstrations, _) => {
+            "worked examples of our own, since the published ones are absent: not the published prompts".to_owned()
+        }
+        (_, Some(suite)) => format!(
+            "not the published set, whose sha256 is {}: the raw data or the worked examples differ",
+            suite.sha256
+        ),
+        (_, None) => "no set of this size was published".to_owned(),
+    }
+}
+
+/// Refuses a target that a rename would damage or could not replace.
+fn check_target(out: &Path) -> Result<()> {
+    let refuse = |reason: &str| {
+        Err(Fault::usage(format!("`--out`: `{}` {reason}", out.display()))
+            .hint("name a file to write")
+            .into())
+    };
+    if out.file_name().is_none() {
+        return refuse("names no file");
+    }
+    match std::fs::metadata(out) {
+        Ok(found) if !found.is_file() => refuse("is there already, and is no file"),
+        _ => Ok(()),
+    }
+}
+
+/// One published set.
+#[derive(Debug, Serialize)]
+struct Known {
+    dataset: Dataset,
+    title: &'static str,
+    suite: &'static str,
+    questions: usize,
+    samples: usize,
+    /// Where the raw questions come from.
+    source: String,
+    licence: &'static str,
+    sha256: &'static str,
+    /// `published`, another word for a file that is there and is not it, `raw` where it can be built, or none.
+    present: Option<String>,
+    /// The file or folder that was found.
+    path: Option<PathBuf>,
+}
+
+/// `bench dataset list`
+pub(crate) fn list(args: &ListArgs) -> Result<()> {
+    let sets = known(args.data.as_deref())?;
+    match args.format {
+        Format::Json => print_json(&serde_json::json!({"data": args.data, "sets": sets})),
+        Format::Csv => print(&String::from_utf8(table::csv(&sets)?)?),
+        Format::Table => print(&text(&sets, args.data.as_deref())),
+    }
+}
+
+/// Every published set, and what a data folder has of it.
+fn known(data: Option<&Path>) -> Result<Vec<Known>> {
+    let mut sets = Vec::new();
+    for dataset in Dataset::ALL {
+        let task = Task::of(dataset)?;
+        for suite in &task.suites {
+            let (present, path) = match data {
+                Some(data) => find(task, suite.questions, data),
+                None => (None, None),
+            };
+            sets.push(Known {
+                dataset,
+                title: &task.title,
+                suite: &suite.name,
+                questions: suite.questions,
+                samples: suite.samples,
+                source: format!("{} {}", task.hub.id, task.hub.split),
+                licence: &task.licence,
+                sha256: &suite.sha256,
+                present,
+                path,
+            });
+        }
+    }
+    Ok(sets)
+}
+
+/// What a data folder has of a set: a file is read and its checksum compared, raw data is only looked for.
+fn find(task: &Task, questions: usize, data: &Path) -> (Option<String>, Option<PathBuf>) {
+    if let Some(path) = Set::file(task, questions, data) {
+        let word = match Set::read(task, questions, &path) {
+            Ok(set) => set.source.to_string(),
+            Err(_) => "unreadable".to_owned(),
+        };
+        return (Some(word), Some(path));
+    }
+    let raw =
+        evaluator::Rows::paths(task, &data.join("raw")).into_iter().find(|path| path.exists());
+    (raw.as_ref().map(|_| "raw".to_owned()), raw)
+}
+
+fn text(sets: &[Known], data: Option<&Path>) -> String {
+    let mut text = format!(
+        "{:<8} {:<5} {:>3} {:>8}  {:<31} {:<8} {:<10} sha256\n",
+        "dataset", "suite", "K", "samples", "source", "licence", "present"
+    );
+    for set in sets {
+        let present = set.present.as_deref().unwrap_or("no");
+        let _ = writeln!(
+            text,
+            "{:<8} {:<5} {:>3} {:>8}  {:<31} {:<8} {present:<10} {}",
+            set.dataset, set.suite, set.questions, set.samples, set.source, set.licence, set.sha256
+        );
+    }
+    let _ = match data {
+        Some(data) => writeln!(text, "\ndata folder: {}", data.display()),
+        None => writeln!(
+            text,
+            "\nno data folder is named: give `--data` or `BENCH_DATA`; `scripts/fetch-data` brings one"
+        ),
+    };
+    text
+}
