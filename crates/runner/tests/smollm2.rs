@@ -198,6 +198,9 @@ fn in_8_bits(path: &Path, rounded: &Path) -> f32 {
 /// |---|---|---|---|---|
 /// | rounded weights, short; code | 3.1e-2; 1.9e-2 | 6.5e-2; 5.3e-2 | 8.3e-2; 9.7e-2 | 100 %; 98.4 % |
 /// | and rounded activations, short; code | 3.3e-2; 2.6e-2 | 6.8e-2; 6.6e-2 | 9.1e-2; 1.3e-1 | 89.7 %; 93.8 % |
+/// | the same with AVX-512 VNNI | 5.2e-2; 3.2e-2 | 1.5e-1; 1.0e-1 | 1.8e-1; 1.9e-1 | 93.1 %; 93.8 % |
+///
+/// With AVX-512 VNNI, candle rounds activations in blocks of 256 instead of 32 wherever a width is a multiple of 256, here before `ffn_down`.
 ///
 /// It is inherent: a unit test of the product shows it equal to that of the rounded factors to 1e-4. Where the best token differs, the
 /// reference's margin is within the error.
@@ -209,14 +212,17 @@ fn quantised_logits_stay_near_transformers() {
     let of_a_matrix = in_8_bits(&path, &rounded);
     println!("largest relative error of a matrix {of_a_matrix:.1e}");
     assert!(of_a_matrix < 1e-2, "{of_a_matrix}");
-    for (weights, path, worst) in [(Weights::F32, &rounded, 1.2e-1), (Weights::Q8_0, &path, 1.6e-1)]
+    let blocks_of_256 = cfg!(target_arch = "x86_64") && std::is_x86_feature_detected!("avx512vnni");
+    let (median, worst) = if blocks_of_256 { (6e-2, 2.2e-1) } else { (4e-2, 1.6e-1) };
+    for (weights, path, median, worst) in
+        [(Weights::F32, &rounded, 4e-2, 1.2e-1), (Weights::Q8_0, &path, median, worst)]
     {
         let model = Model::load("smollm2-135m", path, weights, &Device::Cpu).unwrap();
         for name in ["short", "code"] {
             let comparison = Comparison::new(&model, &Reference::load(name));
             println!("{weights} {name}: {comparison}");
             assert!(
-                comparison.relative_at(0.5) <= 4e-2 && comparison.relative_at(1.0) <= worst,
+                comparison.relative_at(0.5) <= median && comparison.relative_at(1.0) <= worst,
                 "{weights} {name}: {comparison}"
             );
             assert!(
