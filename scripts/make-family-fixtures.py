@@ -9,9 +9,10 @@ Rerun:  python3 -m venv V && V/bin/pip install -r scripts/fixture-requirements.t
 Writes: crates/runner/tests/fixtures/families/FAMILY/, a folder that `bench --model` takes, and in it
 
     expected.json        {"about", "texts": [{"text", "ids", "decoded"}], "chat": {"messages", "ids"},
-                          "greedy": {"prompt", "ids", "text", "margin"}, "gguf": [ids]}
+                          "greedy": {"prompt", "ids", "text", "margin"}, "gguf": [{"text", "ids"}]}
                          ids with what the post-processor adds; `margin`: the least lead of a greedy token, in logits;
-                         `gguf`: llama.cpp's ids of the texts, with BOS where it adds one
+                         `gguf`: llama.cpp's ids of these and other texts, with BOS where it adds one; for qwen2 it was given
+                         the composed text (NFC), since it does not compose and Qwen2's own tokenizer does
     header.gguf          (not for smollm2) the same model's GGUF metadata and rotary divisors, without weights
     logits.safetensors   for each text I: `rows_I` i64 [R], `logits_I` f32 [R, vocab]: the logits after ids 0..=row
 
@@ -27,6 +28,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+import unicodedata
 
 import gguf
 import safetensors.torch
@@ -55,6 +57,16 @@ TEXTS = [
     "Café, cafe\u0301, 水 and \U0001f41f: 3.5 litres of soup\tare LEFT\r\n in   the barrel, because 12345678 and "
     "9 make more than the river before the mill; she said that the road ends, and 35 are drawn.",
 ]
+
+# For the tokenizers that are built from GGUF metadata; `{0}` and `{1}` are special tokens of the family.
+VARIED = [
+    "", " ", "  ", "a", " a", "a ", "   three in front", "three behind   ", "a  b   c    d", "\n", "\n\n \n", "\t\ttabs\t",
+    "line\r\nline\r\n", "one\n  two\n\n    three", "I'LL go, YOU'RE sure, they'd've 'S", "don't 'tis o'clock", "7", "12", "123", "1234",
+    "12345678901", "3.14159 and 1,000,000", " 42 43", "x1y22z333", "snake_case camelCase --flag=1", "?!... ((a)) [b] {c} <d>",
+    "x\u00b2 + \u00bd = \u2167", "\u0661\u0662\u0663", "na\u00efve na\u0131ve", "e\u0301 \u212b \ufb01", "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440",
+    "\u4f60\u597d\uff0c\u4e16\u754c", "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea", "\u00a0no\u2003break\u3000", "\u2581 the mark itself",
+    "{0}", "{0}a{1}", "{0} a {1} b", "a{0}{0}b", "the{0}\nthe", "<|nothing|> <s", "the river the river", "rivers, barrels and mills",
+]  # fmt: skip
 
 MESSAGES = [
     {"role": "system", "content": "  Be brief. "},
@@ -373,8 +385,8 @@ def gguf_write(path, model, tokenizer, settings, ends, with_weights):
     writer.close()
 
 
-def gguf_ids(model, tokenizer, settings, ends, prompt, said):
-    """llama.cpp's ids of the texts, from the whole model; and it must say the same as transformers."""
+def gguf_texts(model, tokenizer, settings, ends, prompt, said):
+    """Texts with llama.cpp's ids, from the whole model; and it must say the same as transformers."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.gguf"
         gguf_write(path, model, tokenizer, settings, ends, with_weights=True)
@@ -383,10 +395,13 @@ def gguf_ids(model, tokenizer, settings, ends, prompt, said):
         found = reference.ask("/completion", body)["tokens"]
         assert found and found == said[: len(found)], (found, said)
         agreed = len(found)
-        ids = [
-            reference.ask("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"] for text in TEXTS
-        ]
-    return ids, agreed
+        specials = [settings["eos_token"], next(t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special)]
+        texts = []
+        for text in TEXTS + [text.replace("{0}", specials[0]).replace("{1}", specials[1]) for text in VARIED]:
+            given = unicodedata.normalize("NFC", text) if model.config.model_type == "qwen2" else text
+            body = {"content": given, "add_special": True, "parse_special": True}
+            texts.append({"text": text, "ids": reference.ask("/tokenize", body)["tokens"]})
+    return texts, agreed
 
 
 @torch.no_grad()
@@ -434,7 +449,7 @@ def make(build):
     }
     if build is not smollm2:
         gguf_write(folder / "header.gguf", model, tokenizer, settings, ends, with_weights=False)
-        expected["gguf"], about["tokens_agreed_with_llama_cpp"] = gguf_ids(
+        expected["gguf"], about["tokens_agreed_with_llama_cpp"] = gguf_texts(
             model, tokenizer, settings, ends, texts[1]["ids"], said
         )
     write(folder, "expected.json", expected)

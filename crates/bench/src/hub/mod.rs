@@ -5,6 +5,7 @@
 mod dataset;
 mod model;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -20,12 +21,22 @@ use crate::fault::Fault;
 pub(crate) struct Hub {
     cache: PathBuf,
     endpoint: Option<String>,
-    token: Option<String>,
+    token: Option<Token>,
     offline: bool,
     /// Whether only the cache is looked at, for now.
     cache_only: bool,
     /// Whether a terminal sees how far a file has come.
     progress: bool,
+}
+
+/// A secret, which nothing prints.
+#[derive(Clone, PartialEq, Eq)]
+struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
 }
 
 /// How often a file that breaks off is taken up again, where it broke off.
@@ -73,7 +84,10 @@ impl Hub {
         Self {
             cache: variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
             endpoint: variable("HF_ENDPOINT"),
-            token: variable("HF_TOKEN").or_else(stored).filter(|token| !token.is_empty()),
+            token: variable("HF_TOKEN")
+                .or_else(stored)
+                .filter(|token| !token.is_empty())
+                .map(Token),
             offline: variable("HF_HUB_OFFLINE").is_some_and(|value| {
                 matches!(value.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
             }),
@@ -86,7 +100,7 @@ impl Hub {
         let mut builder = ApiBuilder::from_cache(self.client_cache())
             .with_progress(self.progress)
             .with_retries(RETRIES)
-            .with_token(self.token.clone());
+            .with_token(self.token.as_ref().map(|token| token.0.clone()));
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
         }

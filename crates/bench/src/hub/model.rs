@@ -1,10 +1,10 @@
 //! Models of the hub: their settings first, their weights when a model is loaded.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{ApiError, ApiRepo};
 use hf_hub::{Repo, RepoType};
 use runner::Checkpoint;
@@ -72,27 +72,14 @@ impl Hub {
             }
             Err(error) => return Err(self.refused(model, &error)),
         };
-        if info.sha.is_empty() || !info.sha.chars().all(|c| c.is_ascii_alphanumeric()) {
-            let message = format!("the hub names no commit for `{model}`, but `{}`", info.sha);
-            return Err(Fault::data(message).into());
-        }
-        let there: BTreeSet<&str> = info.siblings.iter().map(|file| &*file.rfilename).collect();
-        let Some(weights) = Checkpoint::WEIGHTS.iter().find(|name| there.contains(**name)) else {
-            let message = format!("the hub's `{model}` has no `{}`", Checkpoint::WEIGHTS[0]);
-            let hint = "only safetensors are read from the hub; for GGUF, name a `.gguf` file here";
-            return Err(Fault::data(message).hint(hint).into());
-        };
-        let is_index = *weights == Checkpoint::WEIGHTS[1];
-        let settings = Checkpoint::SETTINGS.iter().filter(|name| there.contains(**name));
-        let folder = self.snapshot(model, &info.sha);
-        let wanted: Vec<&str> = settings.chain(is_index.then_some(weights)).copied().collect();
+        let wanted = wanted(model, &info)?;
         self.bring(model, &info.sha, &wanted)?;
         // Only now is the commit what the revision means here: a cache that was filled half is not taken for whole.
         let cache = self.client_cache().repo(model.at(&model.revision));
         cache.create_ref(&info.sha).map_err(|error| {
             Fault::data(format!("cannot write to `{}`: {error}", self.cache.display()))
         })?;
-        Ok(folder)
+        Ok(self.snapshot(model, &info.sha))
     }
 
     /// Brings whatever weights a folder of [`Hub::settings`] still lacks.
@@ -137,6 +124,22 @@ impl Hub {
         };
         Fault::data(format!("the hub does not give `{model}`: {error}")).hint(hint).into()
     }
+}
+
+/// What a model's repository has of settings, and the index of its weights if they lie in many files.
+fn wanted(model: &HubModel, info: &RepoInfo) -> Result<Vec<&'static str>> {
+    if info.sha.is_empty() || !info.sha.chars().all(|c| c.is_ascii_alphanumeric()) {
+        let message = format!("the hub names no commit for `{model}`, but `{}`", info.sha);
+        return Err(Fault::data(message).into());
+    }
+    let there = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
+    let [one, index] = Checkpoint::WEIGHTS;
+    if !there(one) && !there(index) {
+        let hint = "only safetensors are read from the hub; for GGUF, name a `.gguf` file here";
+        return Err(Fault::data(format!("the hub's `{model}` has no `{one}`")).hint(hint).into());
+    }
+    let settings = Checkpoint::SETTINGS.into_iter().filter(|name| there(name));
+    Ok(settings.chain((!there(one)).then_some(index)).collect())
 }
 
 /// The HTTP status of a refusal, if the hub was reached at all.

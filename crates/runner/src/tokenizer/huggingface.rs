@@ -23,31 +23,18 @@ impl Tokenizer {
         template: Option<String>,
     ) -> Result<Self> {
         let mut inner = read(path)?;
-        let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
         let vocabulary = config.required_count("vocab_size")?;
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0) as usize;
         if largest >= vocabulary {
-            return Err(malformed(format!(
+            let reason = format!(
                 "it has token {largest}, and `vocab_size` of `config.json` is {vocabulary}"
-            )));
+            );
+            return Err(Error::Malformed { path: path.to_owned(), reason });
         }
         let bos = special(settings, "bos_token")?;
         let eos = special(settings, "eos_token")?;
-        if let Some(add) = settings.map(|it| it.flag("add_bos_token")).transpose()?.flatten() {
-            let id = bos.as_deref().and_then(|token| inner.token_to_id(token));
-            let begins = inner
-                .encode("", true)
-                .is_ok_and(|empty| id.is_some() && empty.get_ids().first() == id.as_ref());
-            match (add, begins, bos.as_deref().zip(id)) {
-                (true, false, Some(bos)) => super::begin_with(&mut inner, Some(bos))?,
-                (true, false, None) => {
-                    return Err(malformed(
-                        "`add_bos_token` of `tokenizer_config.json` is true, and it lacks the `bos_token`".to_owned(),
-                    ));
-                }
-                (false, true, _) => super::begin_with(&mut inner, None)?,
-                _ => {}
-            }
+        if let Some(begins) = settings.map(|it| it.flag("add_bos_token")).transpose()?.flatten() {
+            overrule(&mut inner, begins, bos.as_deref(), path)?;
         }
         let end_tokens = end_tokens(&inner, config, generation)?;
         let template = match template {
@@ -72,6 +59,24 @@ fn read(path: &Path) -> Result<Inner> {
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| unusable(&error.to_string()))?;
     Ok(inner)
+}
+
+/// Puts BOS in front of every text or takes it away, where the post-processor does otherwise.
+fn overrule(inner: &mut Inner, begins: bool, bos: Option<&str>, path: &Path) -> Result<()> {
+    let bos = bos.and_then(|text| Some((text, inner.token_to_id(text)?)));
+    let empty = inner.encode("", true).map_err(|error| Error::Tokenizer(error.to_string()))?;
+    let first = empty.get_ids().first();
+    let as_it_is = first.is_some_and(|first| bos.is_some_and(|(_, id)| *first == id));
+    match (begins, bos) {
+        _ if begins == as_it_is => Ok(()),
+        (true, None) => Err(Error::Malformed {
+            path: path.to_owned(),
+            reason: "`add_bos_token` of `tokenizer_config.json` is true, and its `bos_token` is not here"
+                .to_owned(),
+        }),
+        (true, bos) => super::begin_with(inner, bos),
+        (false, _) => super::begin_with(inner, None),
+    }
 }
 
 /// A special token's text: a string, or an object that holds it as `content`.
