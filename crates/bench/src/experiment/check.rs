@@ -23,6 +23,10 @@ impl Experiment {
         at_least_one(&["model"], self.models.len())?;
         for Workload { task, generation, .. } in &self.workloads {
             at_least_one(&["task", "questions"], task.questions)?;
+            if task.max_prompt_tokens.is_some_and(|tokens| tokens < 2) {
+                let message = "`task.max_prompt_tokens` must be at least 2";
+                return Err(Problem::at(["task", "max_prompt_tokens"], message));
+            }
             at_least_one(&["generation", "max_new_tokens"], generation.max_new_tokens)?;
         }
         self.check_twins()

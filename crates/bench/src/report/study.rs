@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use evaluator::score::{Aligned, Official};
+use evaluator::score::Scores;
 use evaluator::statistics::{Paired, SEED, paired};
-use evaluator::{Audit, Dataset, Task};
+use evaluator::{Dataset, Task};
 use zoo::{Decode, Prefill};
 
 use crate::journal::Record;
@@ -14,13 +14,7 @@ use crate::journal::Record;
 #[derive(Debug)]
 pub(crate) struct Scored<'a> {
     pub(crate) record: &'a Record,
-    /// Accuracy by the published rule, 0 to 1.
-    pub(crate) official: f64,
-    /// Accuracy by answer number, 0 to 1.
-    pub(crate) aligned: f64,
-    /// Per question, by the published rule; none if no answer was left for it.
-    pub(crate) marks: Vec<Option<bool>>,
-    pub(crate) audit: Audit,
+    pub(crate) scores: Scores,
 }
 
 /// All finished prompts of one arm, by sample index.
@@ -66,21 +60,13 @@ impl Rule {
 
 impl<'a> Scored<'a> {
     fn new(record: &'a Record, task: &Task) -> Self {
-        let official = Official::score(task, &record.text, &record.answers);
-        let aligned = Aligned::score(task, &record.text, &record.answers);
-        Self {
-            record,
-            official: official.accuracy(),
-            aligned: aligned.accuracy(),
-            marks: official.marks(),
-            audit: Audit::new(&record.text, &aligned),
-        }
+        Self { record, scores: Scores::new(task, &record.text, &record.answers) }
     }
 
     pub(crate) const fn accuracy(&self, rule: Rule) -> f64 {
         match rule {
-            Rule::Official => self.official,
-            Rule::Aligned => self.aligned,
+            Rule::Official => self.scores.official,
+            Rule::Aligned => self.scores.aligned,
         }
     }
 }
