@@ -29,6 +29,14 @@ impl Experiment {
             }
             at_least_one(&["generation", "max_new_tokens"], generation.max_new_tokens)?;
         }
+        for Workload { generation, .. } in &self.workloads {
+            let context = zoo::Context { max_new_tokens: generation.max_new_tokens };
+            for arm in &self.arms {
+                arm.policies(context).map_err(|error| {
+                    Problem::at(["arms", &arm.label], format!("arm `{}`: {error}", arm.label))
+                })?;
+            }
+        }
         self.check_twins()
     }
 
@@ -40,7 +48,7 @@ impl Experiment {
                 let message = format!("two arms are called `{}`", arm.label);
                 return Err(Problem::at(["arms", &arm.label], message));
             }
-            let same = |other: &&Arm| other.prefill == arm.prefill && other.decode == arm.decode;
+            let same = |other: &&Arm| Arm { label: arm.label.clone(), ..(*other).clone() } == *arm;
             if let Some(other) = earlier.iter().find(same) {
                 let message = format!("arms `{}` and `{}` are the same", other.label, arm.label);
                 return Err(Problem::at(["arms", &arm.label], message));
@@ -73,20 +81,18 @@ pub(super) fn arms(arm: &Table, budget: &Budget) -> Result<Vec<Arm>, Problem> {
     let label = arm.get("label").and_then(Value::as_str).unwrap_or_default();
     let arms = expand_arm(&Value::Table(arm.clone()), budget)
         .map_err(|problem| arm_problem(problem, arm, label))?;
-    for Arm { label: name, prefill, decode } in &arms {
+    for Arm { label: name, prefill, decode, .. } in &arms {
         for (phase, checked) in [("prefill", prefill.check()), ("decode", decode.check())] {
             if let Err(error) = checked {
-                let key = match &error {
+                let mut key = vec![phase];
+                if let zoo::Error::NoRoom { key: at, .. } | zoo::Error::Value { key: at, .. } =
+                    &error
+                {
                     // A window that nobody wrote is not at fault.
-                    zoo::Error::NoRoom { key, .. }
-                        if *key != "recent" && !written(arm, phase, key) =>
-                    {
-                        "budget"
-                    }
-                    zoo::Error::NoRoom { key, .. } | zoo::Error::Value { key, .. } => key,
-                    zoo::Error::Either { first, .. } => first,
-                };
-                let problem = Problem::at([phase, key], format!("arm `{name}`: {error}"));
+                    let unsaid = *at == "window" && !written(arm, phase, at);
+                    key.push(if unsaid { "budget" } else { at });
+                }
+                let problem = Problem::at(key, format!("arm `{name}`: {error}"));
                 return Err(arm_problem(problem, arm, label));
             }
         }
