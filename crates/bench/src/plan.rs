@@ -214,7 +214,7 @@ fn prompt(
             choice.name, sample.index
         );
         return Err(Fault::usage(message)
-            .hint("lower `max_new_tokens` or `task.questions`")
+            .hint("lower `max_new_tokens` or `task.questions`, or cut prompts by `task.max_prompt_tokens`")
             .into());
     }
     Ok(Prompt { sample: sample.clone(), length })

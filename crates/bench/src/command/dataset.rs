@@ -163,7 +163,10 @@ fn text(sets: &[Known], data: Option<&Path>) -> String {
         );
     }
     let _ = match data {
-        Some(data) => writeln!(text, "\ndata folder: {}", data.display()),
+        Some(data) => {
+            let absent = if data.is_dir() { "" } else { " (not there)" };
+            writeln!(text, "\ndata folder: {}{absent}", data.display())
+        }
         None => writeln!(
             text,
             "\nno data folder is named: give `--data` or `BENCH_DATA`; `scripts/fetch-data` brings one"
