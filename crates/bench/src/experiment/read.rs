@@ -255,9 +255,7 @@ recent = 16
     #[test]
     fn what_cannot_work_is_refused_with_the_reason() {
         let refuse = |set: &str| parse(TEXT, None, &[set]).unwrap_err();
-        assert!(
-            refuse("budget.recent=48").contains("`recent` = 48 leaves no room in a budget of 32")
-        );
+        assert!(refuse("budget.recent=48").contains("method `slide`: `recent` = 48"));
         for (set, message) in [
             (
                 "name=../x",

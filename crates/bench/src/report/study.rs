@@ -145,11 +145,11 @@ pub(crate) fn settings<'a>(arms: &[String], records: &'a [Record]) -> Result<Vec
             format!("the journal has the arm `{}`, which the experiment does not name", record.arm)
         })?;
         let Record { model, weights, dataset, questions, swept, .. } = record;
-        let setting = (model, weights, dataset, *questions, swept);
+        let setting = (model, weights, dataset, *questions, by_number(swept), swept);
         groups.entry(setting).or_default().entry(place).or_default().push(record);
     }
     let settings =
-        groups.into_iter().map(|((model, weights, dataset, questions, swept), places)| {
+        groups.into_iter().map(|((model, weights, dataset, questions, _, swept), places)| {
             let dataset = dataset.parse()?;
             let task = Task::of(dataset)?;
             let arms = places.into_iter().map(|(place, records)| arm(&arms[place], records, task));
@@ -163,6 +163,17 @@ pub(crate) fn settings<'a>(arms: &[String], records: &'a [Record]) -> Result<Vec
             })
         });
     settings.collect()
+}
+
+/// A text in pieces to sort by, so that numbers stand in the order of their values.
+fn by_number(text: &str) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    let pieces = letters.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let text = |piece: &[char]| match piece.iter().collect::<String>() {
+        number if number.starts_with(|c: char| c.is_ascii_digit()) => format!("{number:0>24}"),
+        word => word,
+    };
+    pieces.map(text).collect()
 }
 
 fn arm<'a>(label: &str, mut records: Vec<&'a Record>, task: &Task) -> Result<ArmSamples<'a>> {
@@ -182,4 +193,15 @@ fn arm<'a>(label: &str, mut records: Vec<&'a Record>, task: &Task) -> Result<Arm
     }
     let samples = records.into_iter().map(|record| Scored::new(record, task)).collect();
     Ok(ArmSamples { arm: label.to_owned(), samples })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_number;
+
+    #[test]
+    fn numbers_stand_in_the_order_of_their_values() {
+        let texts = ["n=8 x=b", "n=80", "n=80 x=a", "n=80 x=b", "n=120", "n=120 x=a"];
+        assert!(texts.is_sorted_by_key(|text| by_number(text)));
+    }
 }
