@@ -22,6 +22,10 @@ smoke:
 fetch name=model:
     scripts/fetch-model {{ name }}
 
+# LongGenBench's raw data and published sets
+data folder="data":
+    scripts/fetch-data {{ folder }}
+
 # an experiment by name; arguments go to `bench run`
 run experiment="gsm8k_long" *arguments: fetch
     cargo run -p bench -- run --experiment {{ experiment }} {{ arguments }}

@@ -137,7 +137,7 @@ pub(crate) struct ModelArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
-    /// gsm8k, mmlu or csqa
+    /// gsm8k, mmlu, csqa or `en_sum`
     #[arg(long)]
     pub(crate) dataset: String,
     /// JSON lines with `pred` and `answers`, gzipped or not

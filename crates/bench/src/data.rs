@@ -19,6 +19,14 @@ pub(crate) fn load(choice: &TaskChoice, data: Option<&Path>, offline: bool) -> R
     let set = match (choice.source, data) {
         (SourceChoice::Own, _) => own(task, choice.questions)?,
         (SourceChoice::Published, Some(folder)) => Set::load(task, choice.questions, folder)?,
+        (SourceChoice::Published, None) if task.template.is_some() => {
+            let hint = format!(
+                "put the hub's `{}`, file `{}`, into `raw/` of a folder, and name the folder by `--data` or `BENCH_DATA`",
+                task.hub.id, task.files.raw
+            );
+            let message = format!("no data for `{}`: no data folder is named", task.dataset);
+            return Err(Fault::data(message).hint(hint).into());
+        }
         (SourceChoice::Published, None) => hub::load(task, choice.questions, offline)?,
     };
     Ok(if choice.drop_published { set.without_dropped(task) } else { set })

@@ -91,12 +91,14 @@ impl Layers {
         };
         let extends: Extends = typed(extends).map_err(|wrong| problem(self, wrong))?;
         let path = self.files[place].path.with_file_name(&extends.file);
-        let read = match std::fs::read_to_string(&path) {
-            _ if self.files.len() >= MOST_FILES => {
-                Err(format!("more than {MOST_FILES} files extend each other"))
-            }
-            Ok(text) => Ok(text),
-            Err(error) => Err(format!("`extends.file`: cannot read `{}`: {error}", path.display())),
+        let read = if self.files.len() >= MOST_FILES {
+            Err(format!("more than {MOST_FILES} files extend each other"))
+        } else if !path.is_file() {
+            Err(format!("`extends.file`: there is no file `{}`", path.display()))
+        } else {
+            std::fs::read_to_string(&path).map_err(|error| {
+                format!("`extends.file`: cannot read `{}`: {error}", path.display())
+            })
         };
         let text = read.map_err(|wrong| problem(self, Problem::at(["file"], wrong)))?;
         let mut base = self.file(path, text)?;
@@ -317,7 +319,7 @@ mod tests {
         };
         refuse(
             "{ file = 'no.toml' }",
-            &["line 2, column 13", "`extends.file`: cannot read", "no.toml"],
+            &["line 2, column 13", "`extends.file`: there is no file", "no.toml"],
         );
         refuse(
             "{ file = 'base.toml', profiles = ['smal'] }",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use evaluator::{PublishedTemplate, Sample, Source, Task};
+use evaluator::{Dataset, PublishedTemplate, Sample, Source, Task};
 use runner::{Message, Tokenizer};
 
 use crate::cli::RunArgs;
@@ -168,6 +168,9 @@ impl Part {
             Source::OwnDemonstrations => Some(format!(
                 "The worked examples of `{dataset}` are our own, since the published ones were absent: prompts differ from the published ones."
             )),
+            Source::Unverified if dataset == Dataset::EnSum => Some(
+                "Scores are ROUGE-L in percent as the package `rouge` computes it: official with its 0 where it gives up, aligned without. No checksum of the books is known.".to_owned(),
+            ),
             Source::Unverified => Some(format!(
                 "The prompts of `{dataset}` are those of no published set of this size: its checksum is another one."
             )),
@@ -214,7 +217,7 @@ fn prompt(
             choice.name, sample.index
         );
         return Err(Fault::usage(message)
-            .hint("lower `max_new_tokens` or `task.questions`")
+            .hint("lower `max_new_tokens` or `task.questions`, or cut prompts by `task.max_prompt_tokens`")
             .into());
     }
     Ok(Prompt { sample: sample.clone(), length })
@@ -238,15 +241,36 @@ fn measure(
 ) -> Result<Length> {
     let (task, system) = (Task::of(asked.dataset)?, asked.system);
     let template = PublishedTemplate::for_model(&choice.published_name);
+    let limit = asked.max_prompt_tokens.or(task.max_prompt_tokens).unwrap_or(usize::MAX);
     let text = evaluator::prompt::model_input(task, template, system, sample);
     let Some(tokenizer) = tokenizer else {
-        return Ok(Length::Estimate(10 * text.chars().count() / CHARACTERS_PER_TEN_TOKENS));
+        let tokens = 10 * text.chars().count() / CHARACTERS_PER_TEN_TOKENS;
+        return Ok(Length::Estimate(tokens.min(limit)));
     };
     Ok(Length::Tokens(match asked.prompt {
-        PromptStyle::Published => tokenizer.encode(&text)?,
+        PromptStyle::Published => tokenizer.encode(&cut_in_the_middle(tokenizer, text, limit)?)?,
         PromptStyle::Chat => {
             let (system, user) = evaluator::prompt::messages(task, system, sample);
-            tokenizer.encode_chat(&[Message::new("system", system), Message::new("user", user)])?
+            let mut messages = vec![Message::new("system", system)];
+            messages.retain(|message| !message.content.is_empty());
+            messages.push(Message::new("user", cut_in_the_middle(tokenizer, user, limit)?));
+            tokenizer.encode_chat(&messages)?
         }
     }))
+}
+
+/// A text of at most so many tokens, by the published rule: the first and the last half of them, each turned back into
+/// text without special tokens. Split into tokens again, it may have a few more or less.
+fn cut_in_the_middle(tokenizer: &Tokenizer, text: String, limit: usize) -> Result<String> {
+    // A token takes a byte at least, but for one that opens the text.
+    if text.len() < limit {
+        return Ok(text);
+    }
+    let tokens = tokenizer.encode(&text)?;
+    if tokens.len() <= limit {
+        return Ok(text);
+    }
+    let half = limit / 2;
+    let (head, tail) = (&tokens[..half], &tokens[tokens.len() - half..]);
+    Ok(tokenizer.decode(head)? + &tokenizer.decode(tail)?)
 }

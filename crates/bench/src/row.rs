@@ -150,7 +150,7 @@ fn entries_full_mean(record: &Record) -> f64 {
 fn row(experiment: &str, setting: &Setting, arm: &ArmSamples) -> Row {
     let (prefill, decode) = arm.methods();
     let mut audit = Audit::default();
-    arm.samples.iter().for_each(|sample| audit += sample.audit);
+    arm.samples.iter().for_each(|sample| audit += sample.scores.audit);
     let [official, aligned] = Rule::ALL.map(|rule| score(setting, arm, rule));
     let mean = |number: fn(&Record) -> f64| round(arm.mean(number));
     let stops = |stop: &str| arm.count(|record| record.stop == stop);

@@ -263,6 +263,41 @@ fn lists_of_the_generation_and_of_the_task_are_told_apart() {
 }
 
 #[test]
+fn books_are_cut_in_the_middle_and_summaries_scored() {
+    let place = Workplace::new();
+    let book = |n: usize| {
+        let context = format!("{n} begins. {}. It ends with {n}", "x".repeat(3000));
+        serde_json::json!({"id": n, "context": context, "answer": ["It ends."]}).to_string() + "\n"
+    };
+    fs::create_dir_all(place.path("data/raw")).unwrap();
+    fs::write(place.path("data/raw/longbook_sum_eng.jsonl"), book(1) + &book(2)).unwrap();
+    place.write_experiment(|text| {
+        let task = "dataset = \"en_sum\"\nmax_prompt_tokens = 600";
+        text.replace("dataset = \"gsm8k\"", task).replace("questions = 3", "questions = 1")
+    });
+    let summary = place.summary("results", &[]);
+    let mut reader = csv::Reader::from_reader(summary.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 6);
+    for row in &rows {
+        let cell = |name: &str| &row[head.iter().position(|known| known == name).unwrap()];
+        assert_eq!(
+            [cell("dataset"), cell("source"), cell("n_questions")],
+            ["en_sum", "unverified", "2"]
+        );
+        // A token a character, so that cutting is exact.
+        assert_eq!(cell("prompt_tokens_mean"), "600.0");
+    }
+    let report = read(&place.results("results").join("report.md"));
+    assert!(report.contains("Scores are ROUGE-L"), "{report}");
+    let all = place.run("whole", &["--set", "task.max_prompt_tokens=4000"]);
+    all.failed(2, &["exceed the context of 2048"]);
+    place.run("two", &["--set", "task.questions=2"]).failed(2, &["1 question in each"]);
+    place.run("one", &["--set", "task.max_prompt_tokens=1"]).failed(2, &["must be at least 2"]);
+}
+
+#[test]
 fn strict_fails_where_an_arm_never_binds() {
     let place = Workplace::new();
     let short = ["--limit", "1", "--set", "arms.slide.prefill.budget=2000"];

@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// A data set was named that does not exist.
-    #[error("unknown data set `{given}`: use `gsm8k`, `mmlu` or `csqa`")]
+    #[error("unknown data set `{given}`: use `gsm8k`, `mmlu`, `csqa` or `en_sum`")]
     UnknownDataset {
         /// What was asked for.
         given: String,
@@ -27,6 +27,22 @@ pub enum Error {
         dataset: Dataset,
         /// The published numbers, in words.
         published: String,
+    },
+    /// A set of one text per prompt was asked for in another size.
+    #[error(
+        "`{dataset}`: {questions} questions per prompt: there is 1 question in each of its prompts"
+    )]
+    OneQuestion {
+        /// The data set.
+        dataset: Dataset,
+        /// What was asked for.
+        questions: usize,
+    },
+    /// A set was to be built that is read as it comes.
+    #[error("`{dataset}` is not built: put the hub's file into `raw/` of a data folder")]
+    NotBuilt {
+        /// The data set.
+        dataset: Dataset,
     },
     /// A compiled-in `task.toml` cannot be used; only a changed source tree causes it.
     #[error("`datasets/{dataset}/task.toml`: {reason}")]
@@ -201,6 +217,8 @@ impl Error {
             self,
             Self::UnknownDataset { .. }
                 | Self::ZeroQuestions { .. }
+                | Self::OneQuestion { .. }
+                | Self::NotBuilt { .. }
                 | Self::Task { .. }
                 | Self::WrongRows { .. }
                 | Self::Unpaired { .. }

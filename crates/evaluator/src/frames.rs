@@ -20,6 +20,7 @@ pub fn rows(task: &Task, files: &[PathBuf]) -> Result<Rows> {
         Dataset::Gsm8k => Rows::Gsm8k(each(files, gsm8k)?),
         Dataset::Mmlu => Rows::Mmlu(each(files, mmlu)?),
         Dataset::Csqa => Rows::Csqa(each(files, csqa)?),
+        Dataset::EnSum => return Err(Error::NotBuilt { dataset: task.dataset }),
     })
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Audit;
 use crate::error::{Error, Result};
 use crate::input;
-use crate::score::{Aligned, Official, percent};
+use crate::score::{Scores, percent};
 use crate::statistics::{SEED, bootstrap_mean, mean};
 use crate::task::{Dataset, Task};
 
@@ -84,10 +84,10 @@ impl FileScore {
     pub fn new(task: &Task, generations: &[Generation]) -> Self {
         let (mut official, mut aligned, mut audit) = (Vec::new(), Vec::new(), Audit::default());
         for Generation { pred, answers } in generations {
-            let by_number = Aligned::score(task, pred, answers);
-            official.push(Official::score(task, pred, answers).accuracy());
-            aligned.push(by_number.accuracy());
-            audit += Audit::new(pred, &by_number);
+            let scores = Scores::new(task, pred, answers);
+            official.push(scores.official);
+            aligned.push(scores.aligned);
+            audit += scores.audit;
         }
         Self {
             dataset: task.dataset,

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod audit;
+mod books;
 pub mod demonstrations;
 pub mod error;
 #[cfg(feature = "frames")]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::books;
 use crate::demonstrations::Worked;
 use crate::error::{Error, Result};
 use crate::input;
@@ -28,6 +29,9 @@ impl Set {
     /// [`Error::NoData`] with every path tried, or whatever is wrong with a file that is there, by line.
     pub fn load(task: &Task, questions: usize, data: &Path) -> Result<Self> {
         task.check_questions(questions)?;
+        if let Some(template) = &task.template {
+            return books::load(task, template, data);
+        }
         if let Some(path) = Self::file(task, questions, data) {
             return Self::read(task, questions, &path);
         }
@@ -42,6 +46,9 @@ impl Set {
 
     /// The file of a set in a data folder, if it is there.
     pub fn file(task: &Task, questions: usize, data: &Path) -> Option<PathBuf> {
+        if task.template.is_some() {
+            return books::paths(task, data).into_iter().find(|path| path.exists());
+        }
         input::find(&official(task, questions, data))
     }
 
@@ -55,6 +62,10 @@ impl Set {
         raw: &Path,
         prompts: Option<&Path>,
     ) -> Result<Self> {
+        task.check_questions(questions)?;
+        if task.template.is_some() {
+            return Err(Error::NotBuilt { dataset: task.dataset });
+        }
         let worked = || match prompts {
             Some(folder) => Worked::read(task, folder)?.ok_or_else(|| Error::NoWorked {
                 dataset: task.dataset,
@@ -127,12 +138,14 @@ impl Line {
         let is_key = |answer: &String| match task.answer {
             AnswerKind::Number => answer.contains("####"),
             AnswerKind::Letter => matches!(answer.as_bytes(), [b'A'..=b'E']),
+            AnswerKind::Summary => !answer.is_empty(),
         };
         match (1..).zip(&self.answers).find(|(_, answer)| !is_key(answer)) {
             None => Ok(()),
             Some((place, _)) => Err(match task.answer {
                 AnswerKind::Number => format!("answer {place} has no `####` before its number"),
                 AnswerKind::Letter => format!("answer {place} is not a letter from `A` to `E`"),
+                AnswerKind::Summary => format!("answer {place} is empty"),
             }),
         }
     }

@@ -49,6 +49,18 @@ impl PublishedTemplate {
         }
     }
 
+    /// The prompt as a turn of its own, for a task of one text per prompt: in Llama 3's own words, with a begin-of-text
+    /// token beside the one that the tokenizer adds.
+    pub fn wrap_turn(self, prompt: &str) -> String {
+        match self {
+            Self::Llama3 => format!(
+                "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{prompt}<|eot_id|>\n<|start_header_id|>assistant<|end_header_id|>"
+            ),
+            Self::Llama2 => format!("[INST] {prompt} [/INST]"),
+            Self::Plain => prompt.to_owned(),
+        }
+    }
+
     /// System text and prompt as one string.
     pub fn wrap(self, system: &str, prompt: &str) -> String {
         match self {
@@ -88,10 +100,13 @@ pub fn model_input(
     system: SystemText,
     sample: &Sample,
 ) -> String {
+    if task.template.is_some() {
+        return template.wrap_turn(&sample.prompt);
+    }
     template.wrap(&system.of(task, sample), &sample.prompt)
 }
 
-/// System and user message for a model's own chat template.
+/// System and user message for a model's own chat template; the first is empty where a task has no system text.
 pub fn messages(task: &Task, system: SystemText, sample: &Sample) -> (String, String) {
     (system.of(task, sample), sample.prompt.clone())
 }
@@ -124,6 +139,12 @@ mod tests {
             "[INST] <<SYS>>\n S \n<</SYS>>\n\nP [/INST]"
         );
         assert_eq!(PublishedTemplate::Plain.wrap("S", "P"), "S\n\nP");
+        assert_eq!(
+            PublishedTemplate::Llama3.wrap_turn("P"),
+            "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nP<|eot_id|>\n<|start_header_id|>assistant<|end_header_id|>"
+        );
+        assert_eq!(PublishedTemplate::Llama2.wrap_turn("P"), "[INST] P [/INST]");
+        assert_eq!(PublishedTemplate::Plain.wrap_turn("P"), "P");
     }
 
     #[test]

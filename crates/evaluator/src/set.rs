@@ -76,7 +76,8 @@ impl Set {
 
     /// The set, no longer called published unless its checksum is that of the published set of its size.
     pub(crate) fn verified(mut self, task: &Task) -> Self {
-        let published = task.suite(self.questions_per_sample).map(|suite| &suite.sha256);
+        let published = task.suite(self.questions_per_sample);
+        let published = published.and_then(|suite| suite.sha256.as_ref());
         let same = || published.is_some() && self.sha256().ok().as_ref() == published;
         if self.source == Source::Published && !same() {
             self.source = Source::Unverified;

@@ -52,7 +52,7 @@ fn standing(task: &Task, set: &Set) -> String {
         }
         (_, Some(suite)) => format!(
             "not the published set, whose sha256 is {}: the raw data or the worked examples differ",
-            suite.sha256
+            suite.sha256.as_deref().unwrap_or("not known")
         ),
         (_, None) => "no set of this size was published".to_owned(),
     }
@@ -85,7 +85,7 @@ struct Known {
     /// Where the raw questions come from.
     source: String,
     licence: &'static str,
-    sha256: &'static str,
+    sha256: Option<&'static str>,
     /// `published`, another word for a file that is there and is not it, `raw` where it can be built, or none.
     present: Option<String>,
     /// The file or folder that was found.
@@ -120,7 +120,7 @@ fn known(data: Option<&Path>) -> Result<Vec<Known>> {
                 samples: suite.samples,
                 source: format!("{} {}", task.hub.id, task.hub.split),
                 licence: &task.licence,
-                sha256: &suite.sha256,
+                sha256: suite.sha256.as_deref(),
                 present,
                 path,
             });
@@ -132,7 +132,7 @@ fn known(data: Option<&Path>) -> Result<Vec<Known>> {
 /// What a data folder has of a set: a file is read and its checksum compared, raw data is only looked for.
 fn find(task: &Task, questions: usize, data: &Path) -> (Option<String>, Option<PathBuf>) {
     if let Some(path) = Set::file(task, questions, data) {
-        let word = match Set::read(task, questions, &path) {
+        let word = match Set::load(task, questions, data) {
             Ok(set) => set.source.to_string(),
             Err(_) => "unreadable".to_owned(),
         };
@@ -145,19 +145,28 @@ fn find(task: &Task, questions: usize, data: &Path) -> (Option<String>, Option<P
 
 fn text(sets: &[Known], data: Option<&Path>) -> String {
     let mut text = format!(
-        "{:<8} {:<5} {:>3} {:>8}  {:<31} {:<8} {:<10} sha256\n",
+        "{:<8} {:<6} {:>3} {:>8}  {:<47} {:<10} {:<10} sha256\n",
         "dataset", "suite", "K", "samples", "source", "licence", "present"
     );
     for set in sets {
         let present = set.present.as_deref().unwrap_or("no");
         let _ = writeln!(
             text,
-            "{:<8} {:<5} {:>3} {:>8}  {:<31} {:<8} {present:<10} {}",
-            set.dataset, set.suite, set.questions, set.samples, set.source, set.licence, set.sha256
+            "{:<8} {:<6} {:>3} {:>8}  {:<47} {:<10} {present:<10} {}",
+            set.dataset,
+            set.suite,
+            set.questions,
+            set.samples,
+            set.source,
+            set.licence,
+            set.sha256.unwrap_or("not known")
         );
     }
     let _ = match data {
-        Some(data) => writeln!(text, "\ndata folder: {}", data.display()),
+        Some(data) => {
+            let absent = if data.is_dir() { "" } else { " (not there)" };
+            writeln!(text, "\ndata folder: {}{absent}", data.display())
+        }
         None => writeln!(
             text,
             "\nno data folder is named: give `--data` or `BENCH_DATA`; `scripts/fetch-data` brings one"

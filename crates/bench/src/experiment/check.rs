@@ -23,7 +23,19 @@ impl Experiment {
         at_least_one(&["model"], self.models.len())?;
         for Workload { task, generation, .. } in &self.workloads {
             at_least_one(&["task", "questions"], task.questions)?;
+            if task.max_prompt_tokens.is_some_and(|tokens| tokens < 2) {
+                let message = "`task.max_prompt_tokens` must be at least 2";
+                return Err(Problem::at(["task", "max_prompt_tokens"], message));
+            }
             at_least_one(&["generation", "max_new_tokens"], generation.max_new_tokens)?;
+        }
+        for Workload { generation, .. } in &self.workloads {
+            let context = zoo::Context { max_new_tokens: generation.max_new_tokens };
+            for arm in &self.arms {
+                arm.policies(context).map_err(|error| {
+                    Problem::at(["arms", &arm.label], format!("arm `{}`: {error}", arm.label))
+                })?;
+            }
         }
         self.check_twins()
     }
@@ -72,20 +84,16 @@ pub(super) fn arms(arm: &Table, budget: &Budget) -> Result<Vec<Arm>, Problem> {
     for Arm { label: name, prefill, decode, .. } in &arms {
         for (phase, checked) in [("prefill", prefill.check()), ("decode", decode.check())] {
             if let Err(error) = checked {
-                let key = match &error {
+                let mut key = vec![phase];
+                if let zoo::Error::NoRoom { key: at, .. }
+                | zoo::Error::Value { key: at, .. }
+                | zoo::Error::Mode { key: at, .. } = &error
+                {
                     // A window that nobody wrote is not at fault.
-                    zoo::Error::NoRoom { key, .. }
-                        if *key != "recent" && !written(arm, phase, key) =>
-                    {
-                        "budget"
-                    }
-                    zoo::Error::NoRoom { key, .. }
-                    | zoo::Error::Value { key, .. }
-                    | zoo::Error::Mode { key, .. } => key,
-                    zoo::Error::Either { first, .. } => first,
-                    zoo::Error::Unpublished { .. } | zoo::Error::PublishedFails { .. } => "name",
-                };
-                let problem = Problem::at([phase, key], format!("arm `{name}`: {error}"));
+                    let unsaid = *at == "window" && !written(arm, phase, at);
+                    key.push(if unsaid { "budget" } else { at });
+                }
+                let problem = Problem::at(key, format!("arm `{name}`: {error}"));
                 return Err(arm_problem(problem, arm, label));
             }
         }

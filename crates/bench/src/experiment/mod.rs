@@ -50,6 +50,9 @@ pub(crate) struct TaskChoice {
     pub(crate) system: SystemText,
     #[serde(default)]
     pub(crate) source: SourceChoice,
+    /// Prompts of more tokens lose their middle, as in the published runs; none where only the task's own limit holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_prompt_tokens: Option<usize>,
     /// Leave out the samples that the published study left out.
     #[serde(default)]
     pub(crate) drop_published: bool,

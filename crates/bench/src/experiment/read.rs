@@ -25,6 +25,8 @@ struct File {
     generation: Table,
     #[serde(default)]
     budget: Budget,
+    /// `mode` of each arm that does not say.
+    mode: Option<Value>,
     arms: Vec<Table>,
     #[serde(default)]
     run: RunOptions,
@@ -61,7 +63,11 @@ impl Experiment {
         });
         let mut arms = Vec::new();
         for arm in &file.arms {
-            arms.extend(check::arms(arm, &file.budget)?);
+            let mut arm = arm.clone();
+            if let (Some(mode), false) = (&file.mode, arm.contains_key("mode")) {
+                arm.insert("mode".to_owned(), mode.clone());
+            }
+            arms.extend(check::arms(&arm, &file.budget)?);
         }
         let experiment = Self {
             schema_version: file.schema_version,
@@ -101,6 +107,8 @@ fn workloads(task: &Table, generation: &Table) -> Result<Vec<Workload>, Problem>
 
 #[cfg(test)]
 mod tests {
+    use zoo::Mode;
+
     use super::*;
 
     const TEXT: &str = r#"
@@ -167,6 +175,26 @@ recent = 16
                 && text.contains(r#""budget":512,"recent":256"#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_mode_is_that_of_every_arm_that_does_not_say() {
+        let arms = |set: &[&str]| {
+            let own = "label = \"recency\"\nmode = \"sound\"";
+            parse(&TEXT.replace("label = \"recency\"", own), Some("paper"), set)
+        };
+        let modes = |set: &[&str]| -> Vec<Mode> {
+            arms(set).unwrap().arms.iter().map(|arm| arm.mode).collect()
+        };
+        assert_eq!(modes(&["budget.decode=512"]), [Mode::Sound; 3]);
+        assert_eq!(
+            modes(&["budget.decode=512", "mode=reference"]),
+            [Mode::Reference, Mode::Reference, Mode::Sound]
+        );
+        let refused = parse(TEXT, None, &["mode=reference"]).unwrap_err();
+        assert!(refused.contains("method `recency`: `mode` = \"reference\""), "{refused}");
+        let unknown = arms(&["mode=referense"]).unwrap_err();
+        assert!(unknown.contains("did you mean `reference`?"), "{unknown}");
     }
 
     #[test]
@@ -255,7 +283,7 @@ recent = 16
     #[test]
     fn what_cannot_work_is_refused_with_the_reason() {
         let refuse = |set: &str| parse(TEXT, None, &[set]).unwrap_err();
-        assert!(refuse("budget.recent=48").contains("`recent` = 48 exceeds `budget` = 32"));
+        assert!(refuse("budget.recent=48").contains("method `slide`: `recent` = 48"));
         for (set, message) in [
             (
                 "name=../x",

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use evaluator::score::{Aligned, Official};
+use evaluator::score::Scores;
 use evaluator::statistics::{Paired, SEED, paired};
-use evaluator::{Audit, Dataset, Task};
+use evaluator::{Dataset, Task};
 use zoo::{Decode, Prefill};
 
 use crate::journal::Record;
@@ -14,13 +14,7 @@ use crate::journal::Record;
 #[derive(Debug)]
 pub(crate) struct Scored<'a> {
     pub(crate) record: &'a Record,
-    /// Accuracy by the published rule, 0 to 1.
-    pub(crate) official: f64,
-    /// Accuracy by answer number, 0 to 1.
-    pub(crate) aligned: f64,
-    /// Per question, by the published rule; none if no answer was left for it.
-    pub(crate) marks: Vec<Option<bool>>,
-    pub(crate) audit: Audit,
+    pub(crate) scores: Scores,
 }
 
 /// All finished prompts of one arm, by sample index.
@@ -66,21 +60,13 @@ impl Rule {
 
 impl<'a> Scored<'a> {
     fn new(record: &'a Record, task: &Task) -> Self {
-        let official = Official::score(task, &record.text, &record.answers);
-        let aligned = Aligned::score(task, &record.text, &record.answers);
-        Self {
-            record,
-            official: official.accuracy(),
-            aligned: aligned.accuracy(),
-            marks: official.marks(),
-            audit: Audit::new(&record.text, &aligned),
-        }
+        Self { record, scores: Scores::new(task, &record.text, &record.answers) }
     }
 
     pub(crate) const fn accuracy(&self, rule: Rule) -> f64 {
         match rule {
-            Rule::Official => self.official,
-            Rule::Aligned => self.aligned,
+            Rule::Official => self.scores.official,
+            Rule::Aligned => self.scores.aligned,
         }
     }
 }
@@ -159,11 +145,11 @@ pub(crate) fn settings<'a>(arms: &[String], records: &'a [Record]) -> Result<Vec
             format!("the journal has the arm `{}`, which the experiment does not name", record.arm)
         })?;
         let Record { model, weights, dataset, questions, swept, .. } = record;
-        let setting = (model, weights, dataset, *questions, swept);
+        let setting = (model, weights, dataset, *questions, by_number(swept), swept);
         groups.entry(setting).or_default().entry(place).or_default().push(record);
     }
     let settings =
-        groups.into_iter().map(|((model, weights, dataset, questions, swept), places)| {
+        groups.into_iter().map(|((model, weights, dataset, questions, _, swept), places)| {
             let dataset = dataset.parse()?;
             let task = Task::of(dataset)?;
             let arms = places.into_iter().map(|(place, records)| arm(&arms[place], records, task));
@@ -177,6 +163,17 @@ pub(crate) fn settings<'a>(arms: &[String], records: &'a [Record]) -> Result<Vec
             })
         });
     settings.collect()
+}
+
+/// A text in pieces to sort by, so that numbers stand in the order of their values.
+fn by_number(text: &str) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    let pieces = letters.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let text = |piece: &[char]| match piece.iter().collect::<String>() {
+        number if number.starts_with(|c: char| c.is_ascii_digit()) => format!("{number:0>24}"),
+        word => word,
+    };
+    pieces.map(text).collect()
 }
 
 fn arm<'a>(label: &str, mut records: Vec<&'a Record>, task: &Task) -> Result<ArmSamples<'a>> {
@@ -196,4 +193,15 @@ fn arm<'a>(label: &str, mut records: Vec<&'a Record>, task: &Task) -> Result<Arm
     }
     let samples = records.into_iter().map(|record| Scored::new(record, task)).collect();
     Ok(ArmSamples { arm: label.to_owned(), samples })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_number;
+
+    #[test]
+    fn numbers_stand_in_the_order_of_their_values() {
+        let texts = ["n=8 x=b", "n=80", "n=80 x=a", "n=80 x=b", "n=120", "n=120 x=a"];
+        assert!(texts.is_sorted_by_key(|text| by_number(text)));
+    }
 }

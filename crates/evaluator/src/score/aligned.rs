@@ -113,7 +113,7 @@ fn gold(task: &Task, answer: &str) -> Option<String> {
 fn canonical(task: &Task, value: String) -> String {
     match task.answer {
         AnswerKind::Number => number::canonical(&value),
-        AnswerKind::Letter => value,
+        AnswerKind::Letter | AnswerKind::Summary => value,
     }
 }
 

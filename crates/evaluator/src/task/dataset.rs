@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// One of the three question sets of `LongGenBench` as SCOPE uses it.
+/// One of the three question sets of `LongGenBench` as SCOPE uses it, or the summaries of `InfiniteBench`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dataset {
@@ -17,11 +17,17 @@ pub enum Dataset {
     Mmlu,
     /// Everyday knowledge; the answer is one of five letters.
     Csqa,
+    /// A book; the answer is a summary of it.
+    #[serde(rename = "en_sum")]
+    EnSum,
 }
 
 impl Dataset {
     /// All of them, in the order of the published tables.
-    pub const ALL: [Self; 3] = [Self::Gsm8k, Self::Mmlu, Self::Csqa];
+    pub const ALL: [Self; 4] = [Self::Gsm8k, Self::Mmlu, Self::Csqa, Self::EnSum];
+
+    /// Those that ask many questions in one prompt.
+    pub const QUESTIONS: [Self; 3] = [Self::Gsm8k, Self::Mmlu, Self::Csqa];
 
     /// The name used in files, flags and tables.
     pub const fn name(self) -> &'static str {
@@ -29,6 +35,7 @@ impl Dataset {
             Self::Gsm8k => "gsm8k",
             Self::Mmlu => "mmlu",
             Self::Csqa => "csqa",
+            Self::EnSum => "en_sum",
         }
     }
 }
@@ -58,6 +65,6 @@ mod tests {
             assert_eq!(dataset.to_string().parse::<Dataset>().unwrap(), dataset);
         }
         let message = "GSM8K".parse::<Dataset>().unwrap_err().to_string();
-        assert_eq!(message, "unknown data set `GSM8K`: use `gsm8k`, `mmlu` or `csqa`");
+        assert_eq!(message, "unknown data set `GSM8K`: use `gsm8k`, `mmlu`, `csqa` or `en_sum`");
     }
 }

@@ -16,15 +16,21 @@ pub(super) struct File {
     citation: String,
     licence: String,
     answer: AnswerKind,
+    #[serde(default)]
     first_question: usize,
+    #[serde(default)]
     separator: String,
+    #[serde(default)]
     system: String,
+    template: Option<String>,
+    max_prompt_tokens: Option<usize>,
     system_subject: Option<String>,
     other_max_new_tokens: usize,
     #[serde(default)]
     dropped: Vec<usize>,
     hub: Hub,
     files: Files,
+    #[serde(default)]
     patterns: PatternTexts,
     cut: Option<CutTexts>,
     suites: Vec<Suite>,
@@ -47,6 +53,20 @@ struct PatternTexts {
 struct CutTexts {
     question: String,
     answer: String,
+}
+
+/// Expressions that find nothing, for a task whose answer is the whole text.
+impl Default for PatternTexts {
+    fn default() -> Self {
+        let nothing = || r"\b\B".to_owned();
+        Self {
+            header: nothing(),
+            official: nothing(),
+            official_gold: None,
+            aligned: nothing(),
+            aligned_gold: None,
+        }
+    }
 }
 
 impl File {
@@ -77,6 +97,8 @@ impl File {
             answer: self.answer,
             first_question: self.first_question,
             separator: self.separator,
+            template: self.template,
+            max_prompt_tokens: self.max_prompt_tokens,
             system: self.system,
             system_subject: self.system_subject,
             other_max_new_tokens: self.other_max_new_tokens,

@@ -25,13 +25,15 @@ pub enum AnswerKind {
     Number,
     /// A letter; the key is the letter itself.
     Letter,
+    /// A summary; the key is another one.
+    Summary,
 }
 
 /// One published size of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
-    /// `4k` or `8k`: the intended length of the output in tokens.
+    /// `4k` or `8k`: the intended length of the output in tokens; else the task's own name.
     pub name: String,
     /// Questions per prompt.
     pub questions: usize,
@@ -41,8 +43,8 @@ pub struct Suite {
     pub samples: usize,
     /// The output limit of the published runs.
     pub max_new_tokens: usize,
-    /// Checksum of the published file, unpacked.
-    pub sha256: String,
+    /// Checksum of the published file, unpacked; none where it is not known.
+    pub sha256: Option<String>,
 }
 
 /// Where the hub keeps the raw questions.
@@ -63,7 +65,8 @@ pub struct Hub {
 pub struct Files {
     /// The raw questions, in `raw/`.
     pub raw: String,
-    /// The published worked examples, in `prompts/`.
+    /// The published worked examples, in `prompts/`; empty where there are none.
+    #[serde(default)]
     pub demonstrations: String,
 }
 
@@ -110,6 +113,10 @@ pub struct Task {
     pub first_question: usize,
     /// What follows each question in the prompt.
     pub separator: String,
+    /// The whole prompt with `{context}` where the text goes, for a task of one text per prompt.
+    pub template: Option<String>,
+    /// The most tokens that a prompt may have before its middle is cut out, in the published runs.
+    pub max_prompt_tokens: Option<usize>,
     /// The system text, without a subject.
     pub system: String,
     /// What follows the system text, after a blank, where prompts have a subject.
@@ -132,11 +139,12 @@ pub struct Task {
     pub aligned_positions: BTreeMap<String, usize>,
 }
 
-static TASKS: LazyLock<[std::result::Result<Task, String>; 3]> = LazyLock::new(|| {
+static TASKS: LazyLock<[std::result::Result<Task, String>; 4]> = LazyLock::new(|| {
     [
         File::read(Dataset::Gsm8k, include_str!("../../../../datasets/gsm8k/task.toml")),
         File::read(Dataset::Mmlu, include_str!("../../../../datasets/mmlu/task.toml")),
         File::read(Dataset::Csqa, include_str!("../../../../datasets/csqa/task.toml")),
+        File::read(Dataset::EnSum, include_str!("../../../../datasets/en_sum/task.toml")),
     ]
 });
 
@@ -145,11 +153,12 @@ impl Task {
     /// # Errors
     /// [`Error::Task`] if the compiled-in file is broken, which a test rules out.
     pub fn of(dataset: Dataset) -> Result<&'static Self> {
-        let [gsm8k, mmlu, csqa] = &*TASKS;
+        let [gsm8k, mmlu, csqa, en_sum] = &*TASKS;
         let task = match dataset {
             Dataset::Gsm8k => gsm8k,
             Dataset::Mmlu => mmlu,
             Dataset::Csqa => csqa,
+            Dataset::EnSum => en_sum,
         };
         task.as_ref().map_err(|reason| Error::Task { dataset, reason: reason.clone() })
     }
@@ -189,6 +198,9 @@ impl Task {
 
     /// The refusal of a prompt without questions.
     pub(crate) fn check_questions(&self, questions: usize) -> Result<()> {
+        if self.template.is_some() && questions > 1 {
+            return Err(Error::OneQuestion { dataset: self.dataset, questions });
+        }
         if questions > 0 {
             return Ok(());
         }
@@ -204,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_task_file_parses_and_has_both_suites() {
-        for dataset in Dataset::ALL {
+        for dataset in Dataset::QUESTIONS {
             let task = Task::of(dataset).unwrap();
             assert_eq!(task.dataset, dataset);
             assert_eq!(
@@ -213,8 +225,17 @@ mod tests {
             );
             for suite in &task.suites {
                 assert!(suite.rows.is_none_or(|rows| rows == suite.samples * suite.questions));
+                assert!(suite.sha256.as_ref().is_some_and(|sum| sum.len() == 64));
             }
         }
+    }
+
+    #[test]
+    fn a_summary_has_a_template_and_nothing_to_be_found() {
+        let task = Task::of(Dataset::EnSum).unwrap();
+        assert!(task.template.as_ref().is_some_and(|template| template.contains("{context}")));
+        assert!(!task.patterns.official.is_match("Answer_6: The answer is (A)."));
+        assert_eq!((task.max_prompt_tokens, task.max_new_tokens(1)), (Some(7950), 4096));
     }
 
     #[test]

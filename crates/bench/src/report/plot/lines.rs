@@ -61,7 +61,8 @@ impl<'a> Lines<'a> {
         let mut ticks: Vec<Tick> = Vec::new();
         let mut lines = Vec::new();
         for arm in &setting.arms {
-            let marks: Vec<_> = arm.samples.iter().map(|sample| sample.marks.clone()).collect();
+            let marks: Vec<_> =
+                arm.samples.iter().map(|sample| sample.scores.marks.clone()).collect();
             let groups = by_position(&marks, GROUP);
             if groups.len() > ticks.len() {
                 let tick = |(place, group): (u32, &evaluator::statistics::Group)| {
