@@ -34,8 +34,9 @@ pub(crate) struct Record {
     pub(crate) decode: Decode,
     #[serde(default)]
     pub(crate) mode: Mode,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) granularity: Option<Granularity>,
+    /// Whose caches were selected in.
+    #[serde(default)]
+    pub(crate) granularity: Granularity,
     /// Where the published counters stood at the end, for arms that carry them to the next sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) counters: Option<Counters>,

@@ -30,6 +30,10 @@ pub(crate) struct Row {
     /// The method and its parameters, as in `h2o budget=2048 window=8`.
     pub(crate) prefill: String,
     pub(crate) decode: String,
+    /// `sound`, or `reference` for the published code with all its quirks.
+    pub(crate) mode: String,
+    /// `kv-head`, or `query-head` where each query head has a cache of its own.
+    pub(crate) granularity: String,
     pub(crate) n_prompts: usize,
     pub(crate) n_questions: usize,
     pub(crate) official: f64,
@@ -166,6 +170,8 @@ fn row(experiment: &str, setting: &Setting, arm: &ArmSamples) -> Row {
         arm: arm.arm.clone(),
         prefill: method_text(prefill),
         decode: method_text(decode),
+        mode: arm.samples[0].record.mode.to_string(),
+        granularity: arm.samples[0].record.granularity.to_string(),
         n_prompts: arm.samples.len(),
         n_questions: records().map(|record| record.answers.len()).sum(),
         official: official.percent,
@@ -316,9 +322,9 @@ mod tests {
         let text = String::from_utf8(table::csv(&rows("demo", &settings[0])).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().take(3).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
-        experiment,model,weights,dataset,source,questions_per_prompt,swept,arm,prefill,decode,n_prompts,n_questions,official,official_ci_low,official_ci_high,official_delta,official_delta_ci_low,official_delta_ci_high,official_verdict,aligned,aligned_ci_low,aligned_ci_high,aligned_delta,aligned_delta_ci_low,aligned_delta_ci_high,aligned_verdict,answered,missing,repeated,out_of_range,unreadable,looping_samples,prompt_tokens_mean,tokens_mean,stop_eos,stop_length,stop_loop,budget_prefill,budget_decode,kept_end_prefill_mean,kept_end_decode_mean,kept_mean_decode,binding_prompts,binding_prefill_prompts,binding_decode_prompts,evictions,kv_bytes_peak_max,kv_bytes_peak_mean,kv_bytes_full_mean,compression_ratio_end_prefill,compression_ratio_end_decode,compression_ratio_mean,alarms
-        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,full,full,none,4,24,75.0,66.6667,83.3333,,,,,75.0,66.6667,83.3333,,,,,24,0,0,0,0,0,100.0,42.5,4,0,0,,,100.0,141.5,121.25,0,0,0,0,146432,146432.0,144896.0,1.0,1.0,1.0,
-        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,slide,h2o budget=64 window=8,slide budget=16 recent=8,4,24,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,24,0,0,0,0,0,100.0,42.5,4,0,0,64,16,64.0,80.0,78.0,4,4,4,384,81920,81920.0,144896.0,0.64,0.5654,0.6433,same texts as twin|slide on all 4 prompts
+        experiment,model,weights,dataset,source,questions_per_prompt,swept,arm,prefill,decode,mode,granularity,n_prompts,n_questions,official,official_ci_low,official_ci_high,official_delta,official_delta_ci_low,official_delta_ci_high,official_verdict,aligned,aligned_ci_low,aligned_ci_high,aligned_delta,aligned_delta_ci_low,aligned_delta_ci_high,aligned_verdict,answered,missing,repeated,out_of_range,unreadable,looping_samples,prompt_tokens_mean,tokens_mean,stop_eos,stop_length,stop_loop,budget_prefill,budget_decode,kept_end_prefill_mean,kept_end_decode_mean,kept_mean_decode,binding_prompts,binding_prefill_prompts,binding_decode_prompts,evictions,kv_bytes_peak_max,kv_bytes_peak_mean,kv_bytes_full_mean,compression_ratio_end_prefill,compression_ratio_end_decode,compression_ratio_mean,alarms
+        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,full,full,none,sound,kv-head,4,24,75.0,66.6667,83.3333,,,,,75.0,66.6667,83.3333,,,,,24,0,0,0,0,0,100.0,42.5,4,0,0,,,100.0,141.5,121.25,0,0,0,0,146432,146432.0,144896.0,1.0,1.0,1.0,
+        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,slide,h2o budget=64 window=8,slide budget=16 recent=8,sound,kv-head,4,24,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,24,0,0,0,0,0,100.0,42.5,4,0,0,64,16,64.0,80.0,78.0,4,4,4,384,81920,81920.0,144896.0,0.64,0.5654,0.6433,same texts as twin|slide on all 4 prompts
         ");
         let parsed: Vec<Row> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();

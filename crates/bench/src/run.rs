@@ -275,7 +275,7 @@ fn record(
         prefill: cell.arm.prefill.clone(),
         decode: cell.arm.decode.clone(),
         mode: cell.arm.mode,
-        granularity: cell.arm.granularity,
+        granularity: cell.arm.policies(part.context())?.granularity,
         counters: Some(outcome.counters).filter(|&counters| counters != Counters::default()),
         max_new_tokens: part.context().max_new_tokens,
         prompt_tokens,

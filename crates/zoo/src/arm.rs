@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Context, Decode, DecodePolicy, Error, Layer, Observation, Prefill, PrefillPolicy};
@@ -51,6 +53,24 @@ pub struct Policies {
     pub decode: DecodePolicy,
     /// Whose caches they act on.
     pub granularity: Granularity,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sound => "sound",
+            Self::Reference => "reference",
+        })
+    }
+}
+
+impl fmt::Display for Granularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KvHead => "kv-head",
+            Self::QueryHead => "query-head",
+        })
+    }
 }
 
 impl Mode {

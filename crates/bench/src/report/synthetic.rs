@@ -62,7 +62,7 @@ fn record(arm: &str, sample: usize) -> Record {
         prefill,
         decode,
         mode: zoo::Mode::Sound,
-        granularity: None,
+        granularity: zoo::Granularity::KvHead,
         counters: None,
         max_new_tokens: 64,
         prompt_tokens: 100,

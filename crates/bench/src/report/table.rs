@@ -79,8 +79,11 @@ pub(crate) fn json(experiment: &str, rows: &[Row], notes: &[String]) -> Result<V
 
 /// Which method each arm ran.
 pub(crate) fn arms(rows: &[Row]) -> Table {
-    let line = |row: &Row| [row.arm.clone(), row.prefill.clone(), row.decode.clone()];
-    Table::new(["arm", "prefill", "decode"], rows.iter().map(line))
+    let line = |row: &Row| {
+        let Row { arm, prefill, decode, mode, granularity, .. } = row.clone();
+        [arm, prefill, decode, mode, granularity]
+    };
+    Table::new(["arm", "prefill", "decode", "mode", "granularity"], rows.iter().map(line))
 }
 
 /// Scores by both rules, and their differences to the full cache.
