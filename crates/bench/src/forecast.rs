@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use runner::{Config, Weights};
-use zoo::{Layer, Policies};
+use zoo::Policies;
 
 use crate::experiment::{Experiment, Workload};
 use crate::fault::Fault;
@@ -202,16 +202,21 @@ fn peak(
 
 /// For how many prompts an arm can drop anything.
 fn binds(policies: &Policies, lengths: &[usize], context: zoo::Context, layers: usize) -> String {
-    let at_prefill = lengths.iter().filter(|&&tokens| policies.compresses(tokens, layers)).count();
     let steps = context.max_new_tokens.saturating_sub(1);
-    let schedule = policies.decode.schedule;
-    let at_decode = Layer::all(layers).any(|layer| schedule.peak(steps, layer) < steps);
     let all = lengths.len();
+    let count =
+        |binds: &dyn Fn(usize) -> bool| match lengths.iter().filter(|&&at| binds(at)).count() {
+            0 => None,
+            some if some == all => Some(String::new()),
+            some => Some(format!(" for {some} of {all} prompts")),
+        };
+    let at_prefill = count(&|tokens| policies.compresses_prompt(tokens, layers));
+    let at_decode = count(&|tokens| policies.compresses_output(tokens, steps, layers));
     match (at_prefill, at_decode) {
-        (0, false) => "never: nothing is dropped".to_owned(),
-        (0, true) => "while decoding".to_owned(),
-        (some, false) => format!("at prefill for {some} of {all} prompts"),
-        (some, true) => format!("at prefill for {some} of {all} prompts, and while decoding"),
+        (None, None) => "never: nothing is dropped".to_owned(),
+        (None, Some(decode)) => format!("while decoding{decode}"),
+        (Some(prefill), None) => format!("at prefill{prefill}"),
+        (Some(prefill), Some(decode)) => format!("at prefill{prefill}, and while decoding{decode}"),
     }
 }
 

@@ -27,11 +27,11 @@ fn a_plan_touches_nothing_and_says_what_will_run() {
       up to 80 new tokens, 384 bytes of cache per token
       arm                      peak entries     peak MiB  binds
       full                              590          0.2  never: nothing is dropped
-      h2o                               152          0.1  at prefill for 4 of 4 prompts, and while decoding
-      slide                             152          0.1  at prefill for 4 of 4 prompts, and while decoding
-      discontinuous                     156          0.1  at prefill for 4 of 4 prompts, and while decoding
-      random                            152          0.1  at prefill for 4 of 4 prompts, and while decoding
-      recency                           152          0.1  at prefill for 4 of 4 prompts, and while decoding
+      h2o                               152          0.1  at prefill, and while decoding
+      slide                             152          0.1  at prefill, and while decoding
+      discontinuous                     156          0.1  at prefill, and while decoding
+      random                            152          0.1  at prefill, and while decoding
+      recency                           152          0.1  at prefill, and while decoding
       memory: [MEMORY]
       about [TIME]
 

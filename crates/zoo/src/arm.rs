@@ -97,17 +97,22 @@ impl Policies {
 
     /// Most entries per head and layer that are left after a step, mean over layers, for a prompt and an output of these many tokens.
     pub fn peak_entries(&self, prompt: usize, output: usize, layers: usize) -> usize {
-        let peak = |layer| {
-            self.prefill
-                .pool(prompt, layer)
-                .saturating_add(self.decode.schedule.peak(output, layer))
-        };
+        let peak =
+            |layer| self.decode.schedule.peak(self.prefill.pool(prompt, layer), output, layer);
         Layer::all(layers).map(peak).fold(0, usize::saturating_add).div_ceil(layers.max(1))
     }
 
-    /// Whether anything of a prompt of `prompt` tokens is dropped.
-    pub fn compresses(&self, prompt: usize, layers: usize) -> bool {
+    /// Whether anything of a prompt of `prompt` tokens is dropped at prefill.
+    pub fn compresses_prompt(&self, prompt: usize, layers: usize) -> bool {
         Layer::all(layers).any(|layer| self.prefill.pool(prompt, layer) < prompt)
+    }
+
+    /// Whether anything may be dropped in `steps` decode steps behind a prompt of `prompt` tokens.
+    pub fn compresses_output(&self, prompt: usize, steps: usize, layers: usize) -> bool {
+        Layer::all(layers).any(|layer| {
+            let pool = self.prefill.pool(prompt, layer);
+            self.decode.schedule.peak(pool, steps, layer) < pool.saturating_add(steps)
+        })
     }
 
     /// Caches that stand for one of a KV head, if `group` query heads share it.

@@ -103,7 +103,7 @@ proptest! {
         let context = Context { max_new_tokens: steps };
         for method in decodes(recent + heavy, recent) {
             let policy = method.policy(context).unwrap();
-            let most = pool + policy.schedule.peak(steps, LAYER);
+            let most = policy.schedule.peak(pool, steps, LAYER);
             simulate(&policy, pool, steps, seed, |step, positions| {
                 assert!(positions.len() <= most, "{method:?} holds {} > {most} at step {step}", positions.len());
                 if policy.selector.pins.contains(&Pin::Prompt) {

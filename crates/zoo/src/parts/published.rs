@@ -74,19 +74,17 @@ impl Published {
         Some(entries - allowed)
     }
 
-    /// Most entries beyond the prompt's pool that are left after a step, over `steps` steps; an upper bound.
-    pub fn peak(self, steps: usize) -> usize {
-        let calls = if self.skips { self.quota.interval().saturating_add(1) } else { 0 };
-        let quota = match self.quota {
-            Quota::Fixed(budget) | Quota::Pyramid { budget, .. } => budget,
+    /// Most entries that are left after a step, over `steps` steps, where prefill left `pool` of them; an upper bound.
+    pub(super) fn peak(self, pool: usize, steps: usize) -> usize {
+        let (quota, skipped) = match self.quota {
+            Quota::Fixed(budget) | Quota::Pyramid { budget, .. } => (budget, 0),
             Quota::Counted { recent, interval } => {
-                recent.saturating_add(steps / interval.max(1)).saturating_add(calls)
+                let interval = interval.max(1);
+                (recent.saturating_add(steps / interval), if self.skips { interval + 1 } else { 0 })
             }
         };
-        match self.boundary {
-            None => steps.min(quota),
-            Some(boundary) => steps.min(quota.saturating_add(boundary)),
-        }
+        let allowed = self.boundary.unwrap_or(pool).saturating_add(quota);
+        allowed.max(pool).saturating_add(skipped)
     }
 }
 

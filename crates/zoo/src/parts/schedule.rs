@@ -75,16 +75,15 @@ impl Schedule {
         moment.entries.checked_sub(allowed).filter(|&due| due > 0)
     }
 
-    /// Most entries beyond the prompt pool that are left in `layer` after the step, over `steps` steps.
-    pub fn peak(self, steps: usize, layer: Layer) -> usize {
-        match self {
+    /// Most entries that are left in `layer` after a step, over `steps` steps, where prefill left `pool` of them; an upper bound.
+    pub fn peak(self, pool: usize, steps: usize, layer: Layer) -> usize {
+        let added = match self {
             Self::Never => steps,
-            Self::EveryStep(size) => steps.min(size.at(steps, layer)),
-            Self::Every { interval, size } => {
-                steps.min(size.at(steps, layer).saturating_add(interval))
-            }
-            Self::Published(published) => published.peak(steps),
-        }
+            Self::EveryStep(size) => size.at(steps, layer),
+            Self::Every { interval, size } => size.at(steps, layer).saturating_add(interval),
+            Self::Published(published) => published.peak(pool, steps).saturating_sub(pool),
+        };
+        pool.saturating_add(added.min(steps))
     }
 }
 
