@@ -80,8 +80,10 @@ impl ModelPlan {
         let mut lane = 0;
         for arm in &experiment.arms {
             let policies = arm.policies(context)?;
-            for tokens in part.lengths() {
-                policies.prefill.check(tokens)?;
+            for prompt in &part.prompts {
+                if let Length::Tokens(tokens) = &prompt.length {
+                    policies.prefill.check(tokens.len())?;
+                }
             }
             lane = lane.max(peak(&policies, shape, longest, context).1);
         }
