@@ -1,6 +1,7 @@
 //! From an error to what the user reads, and to the exit code.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// The classes of failure that have an exit code of their own.
@@ -66,10 +67,36 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");
     }
-    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.advice()) {
+    let advice = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.advice());
+    let of_place =
+        (class(error) == Class::Usage && error.chain().any(refused_place)).then_some(PLACE);
+    if let Some(hint) = advice.or(of_place) {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(class(error) as u8)
+}
+
+/// What to do about a place that cannot be written to.
+const PLACE: &str =
+    "see whether the folder exists, may be written to and has room, or name another one";
+
+/// Whether the file system refused the place that the user named.
+fn refused_place(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(
+        kind,
+        Some(
+            ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::AlreadyExists
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::FileTooLarge
+        )
+    )
 }
 
 fn class(error: &anyhow::Error) -> Class {
@@ -83,7 +110,7 @@ fn class(error: &anyhow::Error) -> Class {
             Some(error) => return Some(of(error.is_data())),
             None => {}
         }
-        if cause.is::<zoo::Error>() {
+        if cause.is::<zoo::Error>() || refused_place(cause) {
             return Some(Class::Usage);
         }
         cause.downcast_ref::<evaluator::Error>().map(|error| of(error.is_data()))

@@ -6,9 +6,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::fault::Fault;
+
 /// Writes a file under another name in the same folder, and renames it once it is on the disk. What could not be
 /// finished is removed.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if path.exists() && !path.is_file() {
+        let message =
+            format!("`{}` is there, and is no file that could be replaced", path.display());
+        return Err(Fault::usage(message).hint("name another file").into());
+    }
     let name = path.file_name().context("a file needs a name")?.to_string_lossy();
     let unfinished = path.with_file_name(format!(".{name}.unfinished"));
     let written = File::create(&unfinished).and_then(|mut file| {
@@ -16,7 +23,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()
     });
     let done = written
-        .with_context(|| format!("cannot write `{}`", unfinished.display()))
+        .with_context(|| format!("cannot write `{}`", path.display()))
         .and_then(|()| rename(&unfinished, path));
     if done.is_err() {
         // The failure itself is what the caller must hear of.

@@ -110,7 +110,7 @@ fn two_runs_do_not_write_to_one_journal() {
 fn results_that_cannot_be_written_say_so() {
     let place = Workplace::new();
     fs::write(place.path("file"), "").unwrap();
-    place.run("file/below", &[]).failed(1, &["cannot create `file/below/tiny`", "caused by: "]);
+    place.run("file/below", &[]).failed(2, &["cannot create `file/below/tiny`", "caused by: "]);
 
     let locked = place.path("locked");
     fs::create_dir(&locked).unwrap();
@@ -118,6 +118,6 @@ fn results_that_cannot_be_written_say_so() {
     permissions.set_readonly(true);
     fs::set_permissions(&locked, permissions).unwrap();
     if fs::write(locked.join("probe"), "").is_err() {
-        place.run("locked", &[]).failed(1, &["cannot create `locked/tiny`"]);
+        place.run("locked", &[]).failed(2, &["cannot create `locked/tiny`"]);
     }
 }

@@ -44,7 +44,7 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] if the template does not parse, or refuses these messages.
     pub fn render(&self, messages: &[Message]) -> Result<String> {
-        let fault = |error: minijinja::Error| Error::Template(format!("{error:#}"));
+        let fault = |error: minijinja::Error| Error::Template(error.to_string());
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);

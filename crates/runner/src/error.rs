@@ -59,7 +59,9 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// The chat template cannot be rendered.
-    #[error("chat template: {0}")]
+    #[error(
+        "the model's chat template cannot be rendered: {0}; use the published prompt style, or `--raw`"
+    )]
     Template(String),
     /// The model has no chat template.
     #[error("the model has no chat template: use the published prompt style, or `--raw`")]
@@ -96,7 +98,11 @@ impl Error {
     pub fn is_data(&self) -> bool {
         matches!(
             self,
-            Self::Read { .. } | Self::Malformed { .. } | Self::Device { .. } | Self::NoTemplate
+            Self::Read { .. }
+                | Self::Malformed { .. }
+                | Self::Device { .. }
+                | Self::NoTemplate
+                | Self::Template(_)
         )
     }
 }

@@ -31,7 +31,7 @@ impl Gguf {
             .ok_or_else(|| {
                 malformed("its header cannot be read: is `general.alignment` 0?".to_owned())
             })?
-            .map_err(|error| malformed(error.to_string()))?;
+            .map_err(|error| malformed(first_line(&error)))?;
         Ok(Self { path: path.to_owned(), reader, content })
     }
 
@@ -219,7 +219,12 @@ impl Gguf {
         let stored = self
             .content
             .tensor(&mut self.reader, name, &Device::Cpu)
-            .map_err(|error| self.malformed(format!("tensor `{name}`: {error}")))?;
+            .map_err(|error| self.malformed(format!("tensor `{name}`: {}", first_line(&error))))?;
         Ok(stored.dequantize(&Device::Cpu)?)
     }
+}
+
+/// What a tensor library's error says, without the trace that it appends where traces are asked for.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use runner::{Engine, Job, Limits, Message, Model, Outcome};
 use serde_json::json;
 use zoo::{Arm, Context, Counters};
@@ -11,7 +11,7 @@ use super::{print, print_json};
 use crate::arm::parse_arm;
 use crate::cli::{GenerateArgs, LogitsArgs, NllArgs, TextFormat};
 use crate::fault::Fault;
-use crate::models;
+use crate::{models, whole_file};
 
 /// `bench generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
@@ -149,10 +149,7 @@ pub(crate) fn logits(args: &LogitsArgs) -> Result<()> {
         ("logits", view(safetensors::Dtype::F32, shape, &bytes)?),
         ("tokens", view(safetensors::Dtype::I64, vec![tokens.len()], &ids)?),
     ];
-    let context = || format!("cannot write `{}`", args.out.display());
-    let partial = args.out.with_extension("partial");
-    safetensors::serialize_to_file(tensors, None, &partial).with_context(context)?;
-    std::fs::rename(&partial, &args.out).with_context(context)
+    whole_file::write(&args.out, &safetensors::serialize(tensors, None)?)
 }
 
 fn read_text(path: &Path) -> Result<String> {

@@ -112,6 +112,7 @@ impl Workplace {
             .current_dir(self.0.path())
             .stdin(Stdio::null())
             .env_remove("BENCH_DATA")
+            .env_remove("RUST_BACKTRACE")
             .env_remove("HF_HUB_CACHE")
             .env("BENCH_CACHE", self.path("cache"))
             .env("HF_HOME", self.path("cache"))
