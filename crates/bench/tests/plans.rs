@@ -204,7 +204,7 @@ fn mistakes_in_a_file_are_shown_where_they_are() {
     refuse("name = \"tiny\"", "name = \"\"", &["`name`"]);
     refuse("decode = 24", "decode = 7", &["`recent` = 8 exceeds `budget` = 7"]);
     refuse("decode = 24", "decode = 0", &["exceeds `budget` = 0"]);
-    refuse("prefill = 128", "prefill = 0", &["exceeds `budget` = 0"]);
+    refuse("prefill = 128", "prefill = 0", &["`budget` = 0 must be at least 1"]);
     refuse("decode = 24", "decode = -1", &["tiny.toml", "-1"]);
     refuse("decode = 24", "decode = \"many\"", &["tiny.toml", "many"]);
     refuse("decode = 24", "decode = []", &["tiny.toml", "an empty list"]);

@@ -19,7 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::slide::check_recent;
+use super::slide::{check_budget, check_recent};
 use crate::class::Class;
 use crate::method::{DecodeMethod, PrefillMethod};
 use crate::{
@@ -58,6 +58,7 @@ impl PrefillMethod for H2oPrefill {
     }
 
     fn check(&self) -> Result<(), Error> {
+        check_budget("h2o", self.budget)?;
         if self.window > self.budget {
             return Err(Error::NoRoom {
                 method: "h2o",

@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::pyramidkv::{check_slope, default_slope};
-use super::slide::check_recent;
+use super::slide::{check_budget, check_recent};
 use crate::class::Class;
 use crate::method::{DecodeMethod, PrefillMethod};
 use crate::{
@@ -61,6 +61,7 @@ impl PrefillMethod for PyramidInferPrefill {
     }
 
     fn check(&self) -> Result<(), Error> {
+        check_budget("pyramidinfer", self.budget)?;
         if self.window > self.budget {
             return Err(Error::NoRoom {
                 method: "pyramidinfer",
@@ -82,7 +83,7 @@ impl PrefillMethod for PyramidInferPrefill {
     fn published(&self) -> Option<Class> {
         let score = Score::AllQueries(Mask::Corner(self.window));
         let policy = PrefillPolicy::Budget {
-            allocate: self.allocate(self.budget + self.window, Steps::Published),
+            allocate: self.allocate(self.budget.saturating_add(self.window), Steps::Published),
             selector: Selector::new([Pin::LastEntries(self.window)], score).in_order_of_score(),
         };
         Some(Class::new(policy, self.budget))

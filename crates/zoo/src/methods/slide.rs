@@ -63,3 +63,11 @@ pub(super) fn check_recent(
     }
     Ok(())
 }
+
+/// A budget of nothing would leave an empty cache.
+pub(super) fn check_budget(method: &'static str, budget: usize) -> Result<(), Error> {
+    match budget {
+        0 => Err(Error::Value { method, key: "budget", value: 0, rule: "must be at least 1" }),
+        _ => Ok(()),
+    }
+}

@@ -123,7 +123,7 @@ fn check(budget: usize, sinks: Option<usize>, recent: Option<usize>) -> Result<(
         (None, Some(recent)) => ("recent", recent),
         (sinks, None) => ("sinks", sinks.unwrap_or(SINKS)),
     };
-    if pinned >= budget {
+    if pinned > budget || key == "sinks" && pinned == budget {
         return Err(Error::NoRoom { method: "streaming-llm", key, pinned, budget });
     }
     Ok(())
