@@ -186,7 +186,7 @@ impl Part {
 
     /// What methods are told of the run.
     pub(crate) fn context(&self) -> zoo::Context {
-        zoo::Context { max_new_tokens: self.workload.generation.max_new_tokens }
+        self.workload.context()
     }
 }
 
@@ -213,7 +213,12 @@ fn binds(policies: &Policies, lengths: &[usize], context: zoo::Context, layers: 
             some => Some(format!(" for {some} of {all} prompts")),
         };
     let at_prefill = count(&|tokens| policies.compresses_prompt(tokens, layers));
-    let at_decode = count(&|tokens| policies.compresses_output(tokens, steps, layers));
+    let mut at_decode = count(&|tokens| policies.compresses_output(tokens, steps, layers));
+    if policies.decode.depends_on_earlier_samples() {
+        let first =
+            |_| ", for the first of them: counters are carried from prompt to prompt".to_owned();
+        at_decode = at_decode.map(first);
+    }
     match (at_prefill, at_decode) {
         (None, None) => "never: nothing is dropped".to_owned(),
         (None, Some(decode)) => format!("while decoding{decode}"),

@@ -57,7 +57,7 @@ pub(crate) struct Record {
     pub(crate) lanes: f64,
     /// Most bytes allocated for entries at once, shared ones included.
     pub(crate) kv_bytes_peak: usize,
-    /// Bytes that every entry of the same sequence would take.
+    /// Bytes that every entry of the same sequence would take, in as many caches as the arm has.
     pub(crate) kv_bytes_full: usize,
     /// Entries per KV head, mean over layers.
     pub(crate) kept_end_prefill: f64,

@@ -6,6 +6,7 @@ use anyhow::Result;
 use evaluator::{Dataset, PublishedTemplate, Sample, Source, Task};
 use runner::{Message, Tokenizer};
 
+use crate::carried::Carried;
 use crate::cli::RunArgs;
 use crate::data;
 use crate::experiment::{Experiment, ModelChoice, PromptStyle, TaskChoice, Workload};
@@ -74,6 +75,7 @@ impl Plan {
     pub(crate) fn new(experiment: Experiment, args: &RunArgs) -> Result<Self> {
         let mut selected = Vec::new();
         for workload in &experiment.workloads {
+            Carried::new(&experiment.arms, workload.context(), args.shard)?;
             selected.push(Selected::new(workload, experiment.run.limit, args)?);
         }
         let all = selected.iter().map(|it| (it.workload.clone(), it.all.clone())).collect();
@@ -144,6 +146,11 @@ impl Selected {
 }
 
 impl Workload {
+    /// What methods are told of the run.
+    pub(crate) fn context(&self) -> zoo::Context {
+        zoo::Context { max_new_tokens: self.generation.max_new_tokens }
+    }
+
     /// What a cell is called in the journal.
     pub(crate) fn cell_name<'a>(
         &'a self,

@@ -261,6 +261,10 @@ fn record(
 ) -> Result<Record> {
     let prompt_tokens = cell.prompt.length.tokens();
     let cached = prompt_tokens + outcome.tokens.len().saturating_sub(1);
+    let policies = cell.arm.policies(part.context())?;
+    let config = model.config();
+    let copies = policies.copies(config.query_heads / config.kv_heads);
+    let token_bytes = copies * config.token_bytes(model.cache_number_bytes());
     Ok(Record {
         cell: cell.cell,
         model: model.identity().name.clone(),
@@ -275,7 +279,7 @@ fn record(
         prefill: cell.arm.prefill.clone(),
         decode: cell.arm.decode.clone(),
         mode: cell.arm.mode,
-        granularity: cell.arm.policies(part.context())?.granularity,
+        granularity: policies.granularity,
         counters: Some(outcome.counters).filter(|&counters| counters != Counters::default()),
         max_new_tokens: part.context().max_new_tokens,
         prompt_tokens,
@@ -286,7 +290,7 @@ fn record(
         policy_ms: millis(outcome.policy),
         lanes: outcome.lanes,
         kv_bytes_peak: outcome.bytes_peak,
-        kv_bytes_full: cached * model.config().token_bytes(model.cache_number_bytes()),
+        kv_bytes_full: cached * token_bytes,
         kept_end_prefill: outcome.kept_end_prefill,
         kept_end_decode: outcome.kept_end_decode,
         kept_mean_decode: outcome.entries_mean,

@@ -70,6 +70,38 @@ fn counters_are_carried_by_the_classes_that_never_reset_them() {
     assert_eq!(place.summary("one", &["--set", "run.lanes=1"]), unbroken);
     place.run("two", &["--limit", "2"]).succeeded();
     assert_eq!(place.summary("two", &[]), unbroken);
-    let refused = place.run("parts", &["--shard", "1/2"]);
-    refused.failed(2, &["`carries` carries its counters", "--shard"]);
+    for more in [&["--shard", "1/2"][..], &["--shard", "1/2", "--dry-run"]] {
+        place.run("parts", more).failed(2, &["`carries` carries its counters", "--shard"]);
+    }
+    assert!(!place.path("parts").exists(), "refused before anything is written");
+    let plan = place.run("plan", &["--dry-run"]).succeeded();
+    let line = plan.lines().find(|line| line.contains("carries")).unwrap();
+    assert!(line.contains("208") && line.contains("for the first of them"), "{line}"); // 128 of the prompt and 80 new ones
+}
+
+#[test]
+fn bytes_are_held_against_as_many_caches_as_the_arm_has() {
+    let place = Workplace::new();
+    let copied = "label = \"full\"\ngranularity = \"query-head\"";
+    place.write_experiment(|text| text.replace("label = \"full\"", copied));
+    place.run("out", &["--limit", "1"]).succeeded();
+    let journal = place.journal("out");
+    let record = |arm: &str| -> Value {
+        let records = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.into_iter().find(|record| record["arm"] == arm).unwrap()
+    };
+    let (full, slide) = (record("full"), record("slide"));
+    assert_eq!(
+        (&full["granularity"], &slide["granularity"]),
+        (&"query-head".into(), &"kv-head".into())
+    );
+    let per_entry = |record: &Value| {
+        let cached = record["prompt_tokens"].as_u64().unwrap()
+            + record["tokens"].as_array().unwrap().len() as u64
+            - 1;
+        record["kv_bytes_full"].as_u64().unwrap() / cached
+    };
+    assert_eq!(per_entry(&full), 2 * per_entry(&slide), "two query heads share a KV head");
+    let peak = full["kv_bytes_peak"].as_f64().unwrap() / full["kv_bytes_full"].as_f64().unwrap();
+    assert!((1.0..1.2).contains(&peak), "whole pages, and nothing else: {peak}");
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zoo::{Counters, DecodePolicy, Layer, Moment, Selection, View};
 
 use crate::cache::Entries;
+use crate::likelihood::{log_probability, most_likely};
 use crate::prefill::Pool;
 use crate::{Job, Prefilled, Result};
 
@@ -348,25 +349,6 @@ impl Lane {
     }
 }
 
-fn most_likely(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (token, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] || logits[best].is_nan() {
-            best = token;
-        }
-    }
-    best as u32
-}
-
-/// Log-softmax at one token, summed in f64; -∞ for a token that the vocabulary lacks.
-pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
-    logits
-        .get(token as usize)
-        .map_or(f32::NEG_INFINITY, |logit| (f64::from(logit - most) - sum.ln()) as f32)
-}
-
 /// Whether the last 256 tokens repeat with a period of at most 64.
 fn loops(tokens: &[u32]) -> bool {
     let Some(start) = tokens.len().checked_sub(LOOP_TOKENS) else { return false };
@@ -376,19 +358,7 @@ fn loops(tokens: &[u32]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOOP_TOKENS, log_probability, loops, most_likely};
-
-    #[test]
-    fn the_lower_id_wins_among_equals_and_nan_never() {
-        assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0]), 2);
-    }
-
-    #[test]
-    fn log_probabilities_sum_to_one() {
-        let logits = [1.0, -2.0, 0.5, 700.0];
-        let total: f32 = (0..4).map(|token| log_probability(&logits, token).exp()).sum();
-        assert!((total - 1.0).abs() < 1e-6);
-    }
+    use super::{LOOP_TOKENS, loops};
 
     #[test]
     fn a_loop_needs_its_whole_tail_to_repeat() {

@@ -16,6 +16,7 @@ mod folder;
 mod gguf;
 mod json;
 mod lane;
+mod likelihood;
 mod linear;
 mod llama;
 mod model;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zoo::Observation;
 
 use crate::checkpoint::Checkpoint;
-use crate::lane::log_probability;
+use crate::likelihood::log_probability;
 use crate::llama::Llama;
 use crate::prefill::Reader;
 use crate::weights::Tensors;

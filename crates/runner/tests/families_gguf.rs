@@ -12,21 +12,10 @@ use candle_core::quantized::gguf_file::{Content, Value, write};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use runner::{Model, Weights};
-use support::{Tiny, prompt, relative_error};
+use support::{Tiny, logits, prompt, relative_error};
 
 fn folder(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/families").join(family)
-}
-
-fn logits(model: &Model, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let mut rows = Vec::new();
-    model
-        .logits(tokens, |row| {
-            rows.push(row);
-            Ok(())
-        })
-        .unwrap();
-    rows
 }
 
 /// GGUF's name of a tensor, by its converter's table.

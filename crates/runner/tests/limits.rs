@@ -4,8 +4,8 @@
 
 mod support;
 
-use runner::{Engine, Error, Job, Limits, Model};
-use support::{bits, job, prefill, prompt, relative_error, tiny};
+use runner::{Engine, Error, Job, Limits};
+use support::{bits, job, logits, prefill, prompt, relative_error, tiny};
 use zoo::methods::{Full, Never};
 use zoo::{Arm, Decode, Mask, Observation, Prefill};
 
@@ -78,18 +78,6 @@ fn an_end_token_ends_a_lane_and_a_limit_of_one_asks_for_no_step() {
     assert_eq!((one.tokens, one.kept_end_decode), (free[..1].to_vec(), 40.0));
 }
 
-/// Logits after each token, block by block.
-fn read(model: &Model, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let mut rows = Vec::new();
-    model
-        .logits(tokens, |row| {
-            rows.push(row);
-            Ok(())
-        })
-        .unwrap();
-    rows
-}
-
 #[test]
 fn a_prompt_read_in_blocks_equals_one_decoded_token_by_token() {
     let model = tiny();
@@ -108,7 +96,7 @@ fn a_prompt_read_in_blocks_equals_one_decoded_token_by_token() {
 fn a_row_of_logits_does_not_see_what_comes_after_it() {
     let model = tiny();
     let tokens = prompt(55, 600);
-    let rows = read(model, &tokens);
+    let rows = logits(model, &tokens);
     for length in [1, 2, 255, 256, 257, 511, 512, 513, 600] {
         let error = relative_error(
             &rows[length - 1],

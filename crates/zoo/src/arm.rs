@@ -97,8 +97,13 @@ impl Policies {
 
     /// Most entries per head and layer that are left after a step, mean over layers, for a prompt and an output of these many tokens.
     pub fn peak_entries(&self, prompt: usize, output: usize, layers: usize) -> usize {
-        let peak =
-            |layer| self.decode.schedule.peak(self.prefill.pool(prompt, layer), output, layer);
+        let peak = |layer| {
+            let pool = self.prefill.pool(prompt, layer);
+            if self.decode.depends_on_earlier_samples() {
+                return pool.saturating_add(output); // counters may stand so high that nothing goes
+            }
+            self.decode.schedule.peak(pool, output, layer)
+        };
         Layer::all(layers).map(peak).fold(0, usize::saturating_add).div_ceil(layers.max(1))
     }
 
@@ -107,7 +112,7 @@ impl Policies {
         Layer::all(layers).any(|layer| self.prefill.pool(prompt, layer) < prompt)
     }
 
-    /// Whether anything may be dropped in `steps` decode steps behind a prompt of `prompt` tokens.
+    /// Whether anything may be dropped in `steps` decode steps behind a prompt of `prompt` tokens, with counters that start at nought.
     pub fn compresses_output(&self, prompt: usize, steps: usize, layers: usize) -> bool {
         Layer::all(layers).any(|layer| {
             let pool = self.prefill.pool(prompt, layer);

@@ -78,6 +78,18 @@ pub(crate) fn resized<M: Serialize + DeserializeOwned>(
     serde_json::from_value(value).unwrap()
 }
 
+/// Logits after each token of a text.
+pub(crate) fn logits(model: &Model, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut rows = Vec::new();
+    model
+        .logits(tokens, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .unwrap();
+    rows
+}
+
 /// Every prefill method with every decode method, at these sizes: `(budget, recent)`.
 pub(crate) fn every_arm(prefill: (usize, usize), decode: (usize, usize)) -> Vec<Arm> {
     let pair = |p: &Prefill, d: &Decode| {

@@ -8,7 +8,7 @@
 //!
 //! # Differs
 //! - From the paper: one entry is dropped per step instead of a batch every 64 steps, so that it holds exactly as many entries as
-//!   `slide` does at the same step.
+//!   `slide` does at the same step, both in sound mode.
 
 use serde::{Deserialize, Serialize};
 
