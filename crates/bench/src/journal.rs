@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use evaluator::Dataset;
 use evaluator::Source;
 use serde::{Deserialize, Serialize};
 use zoo::{Counters, Decode, Granularity, Mode, Prefill};
@@ -84,6 +85,44 @@ impl Record {
         let Self { model, weights, dataset, questions, swept, sample, arm, .. } = self;
         (model, weights, dataset, *questions, swept, *sample, arm)
     }
+
+    /// The first key whose value no run can have written. What is computed from records may rely on it: sums over them do not overflow.
+    fn impossible(&self) -> Option<&'static str> {
+        const COUNT: u64 = 1 << 32;
+        const BYTES: u64 = 1 << 48;
+        let counts = [
+            ("questions", self.questions),
+            ("max_new_tokens", self.max_new_tokens),
+            ("prompt_tokens", self.prompt_tokens),
+            ("trace_steps", self.trace_steps),
+        ];
+        let sizes = [
+            ("kv_bytes_peak", self.kv_bytes_peak as u64),
+            ("kv_bytes_full", self.kv_bytes_full as u64),
+            ("evictions", self.evictions),
+        ];
+        let measures = [
+            ("ttft_ms", self.ttft_ms),
+            ("decode_ms", self.decode_ms),
+            ("policy_ms", self.policy_ms),
+            ("lanes", self.lanes),
+            ("kept_end_prefill", self.kept_end_prefill),
+            ("kept_end_decode", self.kept_end_decode),
+            ("kept_mean_decode", self.kept_mean_decode),
+        ];
+        let counts = counts.into_iter().filter(|(_, n)| !(1..COUNT).contains(&(*n as u64)));
+        let sizes = sizes.into_iter().filter(|(_, n)| *n >= BYTES);
+        let measures = measures.into_iter().filter(|(_, n)| !(0.0..1e15).contains(n));
+        let lists = [
+            ("dataset", self.dataset.parse::<Dataset>().is_err()),
+            ("answers", self.answers.is_empty()),
+            ("tokens", self.tokens.is_empty()),
+            ("trace", !self.trace.iter().all(|entries| (0.0..1e15).contains(entries))),
+        ];
+        let lists = lists.into_iter().filter(|(_, wrong)| *wrong).map(|(key, _)| key);
+        let numbers = counts.map(|(key, _)| key).chain(sizes.map(|(key, _)| key));
+        numbers.chain(measures.map(|(key, _)| key)).chain(lists).next()
+    }
 }
 
 /// `samples.jsonl`, open for appending.
@@ -118,7 +157,12 @@ impl Journal {
     pub(crate) fn append(&mut self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
+        let before = self.file.metadata().map(|file| file.len());
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        if let (Err(_), Ok(before)) = (&written, before) {
+            // A part of a line is of no use; what could not be written is what the caller must hear of.
+            let _ = self.file.set_len(before);
+        }
         written.with_context(|| format!("cannot write to the journal `{}`", self.path.display()))
     }
 }
@@ -131,11 +175,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
     let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|_| whole > 0);
     let records = (1..).zip(lines).map(|(number, line)| {
-        serde_json::from_slice(line).map_err(|error| {
-            let message =
-                format!("`{}` line {number}: not a journal entry: {error}", path.display());
-            Fault::data(message).hint("remove the line, and its cell is computed again").into()
-        })
+        let fault = |reason: String| {
+            let message = format!("`{}` line {number}: {reason}", path.display());
+            Fault::data(message).hint("remove the line, and its cell is computed again")
+        };
+        let record: Record = serde_json::from_slice(line)
+            .map_err(|error| fault(format!("not a journal entry: {error}")))?;
+        match record.impossible() {
+            Some(key) => Err(fault(format!("no run writes such a value of `{key}`")).into()),
+            None => Ok(record),
+        }
     });
     records.collect()
 }

@@ -1,6 +1,8 @@
 //! A results folder: what lies in it, and whether it belongs to the experiment at hand.
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -26,7 +28,19 @@ impl Folder {
         let _alone = lock(&path)?;
         let config = toml::to_string(&plan.experiment)
             .context("the experiment cannot be written as TOML")?;
-        let stored = std::fs::read_to_string(path.join("config.toml")).ok();
+        let stored = match std::fs::read_to_string(path.join("config.toml")) {
+            Ok(stored) => Some(stored),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // What cannot be read is nobody's to overwrite, unless it is to be set aside.
+            Err(_) if force => Some(String::new()),
+            Err(error) => {
+                let message =
+                    format!("cannot read `{}`: {error}", path.join("config.toml").display());
+                return Err(Fault::usage(message)
+                    .hint("give another `--results` folder, or `--force` to set this one aside")
+                    .into());
+            }
+        };
         match stored {
             Some(_) if force => {
                 set_aside(&path)?;
@@ -74,6 +88,14 @@ impl Folder {
         let mut records = Vec::new();
         for path in paths {
             records.extend(journal::read(&path)?);
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = records.iter().find(|record| !seen.insert(record.name())) {
+            let Record { arm, sample, .. } = twice;
+            let folder = self.0.display();
+            let message =
+                format!("the journals in `{folder}` hold arm `{arm}`, sample {sample}, twice");
+            return Err(Fault::data(message).hint("remove one of the lines").into());
         }
         Ok(records)
     }
@@ -123,7 +145,15 @@ pub(crate) fn write(folder: &Folder, plan: &Plan) -> Result<usize> {
 
 /// Everything that follows from the journal; with frames, the summary as Parquet too. Returns the number of rows with an alarm.
 fn tables(folder: &Folder, header: &Header) -> Result<usize> {
-    let alarms = report::write(&folder.0, header, &folder.records()?)?;
+    let records = folder.records()?;
+    if let Some(record) = records.iter().find(|record| !header.arms.contains(&record.arm)) {
+        let (folder, arm) = (folder.0.display(), &record.arm);
+        let message = format!(
+            "the journals in `{folder}` hold arm `{arm}`, which its manifest does not name"
+        );
+        return Err(Fault::data(message).hint("remove its lines").into());
+    }
+    let alarms = report::write(&folder.0, header, &records)?;
     #[cfg(feature = "frames")]
     evaluator::frames::rows_to_parquet(
         &folder.0.join("summary.csv"),

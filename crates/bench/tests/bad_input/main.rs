@@ -3,111 +3,16 @@
 //! The messages are `docs/bad-input.md`; `BENCH_BLESS=1 cargo test -p bench --test bad_input` writes that file anew.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod table;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Output;
 
 use serde_json::{Value, json};
-use support::Workplace;
-
-/// What the program may map into memory, in KiB: far less than any size that the broken files claim.
-const MEMORY_KIB: usize = 3 << 20;
-
-/// Rows of the document, and the place that the next ones run in.
-struct Table {
-    place: Workplace,
-    rows: String,
-    /// Cases that were answered otherwise than they should.
-    wrong: String,
-}
-
-impl Table {
-    fn new() -> Self {
-        let place = Workplace::new();
-        let family =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../runner/tests/fixtures/families/smollm2");
-        fs::create_dir(place.path("model")).unwrap();
-        for file in fs::read_dir(family).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), place.path("model").join(file.file_name())).unwrap();
-        }
-        fs::write(place.path("prompt.txt"), "one two three").unwrap();
-        Self { place, rows: String::new(), wrong: String::new() }
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::create_dir_all(self.place.path(name).parent().unwrap()).unwrap();
-        fs::write(self.place.path(name), bytes).unwrap();
-    }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        fs::read(self.place.path(name)).unwrap()
-    }
-
-    /// Runs the program behind `limits` of a shell, in little memory.
-    fn bench(&self, limits: &str, arguments: &[&str]) -> Output {
-        let inner = self.place.process(arguments);
-        let mut shell = std::process::Command::new("sh");
-        shell
-            .arg("-c")
-            .arg(format!("{limits} ulimit -v {MEMORY_KIB}; exec \"$0\" \"$@\""))
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .current_dir(inner.get_current_dir().unwrap());
-        for (key, value) in inner.get_envs() {
-            match value {
-                Some(value) => shell.env(key, value),
-                None => shell.env_remove(key),
-            };
-        }
-        shell.output().unwrap()
-    }
-
-    /// Asserts that a command fails with this code and one message, and notes it.
-    fn row(&mut self, reader: &str, case: &str, code: i32, arguments: &[&str]) {
-        self.limited("", reader, case, code, arguments);
-    }
-
-    fn limited(&mut self, limits: &str, reader: &str, case: &str, code: i32, arguments: &[&str]) {
-        let output = self.bench(limits, arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        let one = said.starts_with("error: ") && !said.contains("\nerror: ");
-        if output.status.code() != Some(code) || !one || said.contains("panicked") {
-            let _ = writeln!(self.wrong, "{reader}, {case}: {:?}, {said}", output.status.code());
-            return;
-        }
-        let folder = self.place.path("").to_string_lossy().trim_end_matches('/').to_owned();
-        let said = said.trim().replace(&folder, "…").replace('|', "\\|");
-        let said = said.strip_prefix("error: ").unwrap().lines().map(str::trim);
-        let said: Vec<String> = said.map(|line| line.replace('<', "&lt;")).collect();
-        let _ = writeln!(self.rows, "| {reader} | {case} | {code} | {} |", said.join("<br>"));
-    }
-
-    /// The same command for a file in several states.
-    fn states(
-        &mut self,
-        reader: &str,
-        file: &str,
-        code: i32,
-        arguments: &[&str],
-        states: &[(&str, Vec<u8>)],
-    ) {
-        let whole = fs::read(self.place.path(file)).ok();
-        for (case, bytes) in states {
-            self.write(file, bytes);
-            self.row(reader, case, code, arguments);
-        }
-        fs::remove_file(self.place.path(file)).unwrap();
-        self.row(reader, "missing", code, arguments);
-        if let Some(whole) = whole {
-            self.write(file, whole);
-        }
-    }
-}
+use table::Table;
 
 const RUN: [&str; 8] =
     ["run", "--experiment", "tiny.toml", "--data", "data", "--results", "out", "--quiet"];
@@ -358,6 +263,36 @@ fn results(table: &mut Table) {
     let mut file = fs::OpenOptions::new().append(true).open(&journal).unwrap();
     file.write_all(b"{\"cell\": 7}\n").unwrap();
     table.row("journal", "a line of another kind", 3, &RUN);
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let lines_with = |key: &str, value: Value| {
+        let mut record = first.clone();
+        record[key] = value;
+        format!("{record}\n{}", lines.split_once('\n').unwrap().1)
+    };
+    for (case, key, value) in [
+        ("2^64 - 1 evictions", "evictions", json!(u64::MAX)),
+        ("2^64 - 1 prompt tokens", "prompt_tokens", json!(u64::MAX)),
+        ("a trace over 2^64 - 1 steps", "trace_steps", json!(u64::MAX)),
+        ("2^60 questions", "questions", json!(1u64 << 60)),
+        ("a negative number of entries", "kept_mean_decode", json!(-1e308)),
+        ("no answers", "answers", json!([])),
+        ("an unknown data set", "dataset", json!("gsm9k")),
+    ] {
+        fs::write(&journal, lines_with(key, value)).unwrap();
+        table.row("journal", case, 3, &["report", "out/tiny"]);
+        table.row("journal", &format!("{case}, resumed"), 3, &RUN);
+    }
+    fs::write(&journal, lines_with("arm", json!("stranger"))).unwrap();
+    table.row("journal", "an arm that the manifest does not name", 3, &["report", "out/tiny"]);
+    fs::write(&journal, format!("{lines}{first}\n")).unwrap();
+    table.row("journal", "a cell that is there twice", 3, &["report", "out/tiny"]);
+    let config = table.place.results("out").join("config.toml");
+    let settings = fs::read(&config).unwrap();
+    fs::write(&journal, &lines).unwrap();
+    fs::write(&config, b"\xff").unwrap();
+    table.row("results folder", "settings that are not UTF-8", 2, &RUN);
+    assert_eq!(fs::read(&config).unwrap(), b"\xff", "left as it was");
+    fs::write(&config, settings).unwrap();
     fs::write(&journal, [lines.as_bytes(), b"\xff\xff\n"].concat()).unwrap();
     table.row("journal", "invalid UTF-8", 3, &RUN);
     fs::write(&journal, &lines.as_bytes()[..lines.len() - 30]).unwrap();
@@ -368,7 +303,7 @@ fn results(table: &mut Table) {
 
 const HEAD: &str = "# What broken input is answered with
 
-Each row is a command that `crates/bench/tests/bad_input.rs` runs: an input broken in one way, the exit code, and all that is printed, with the
+Each row is a command that `crates/bench/tests/bad_input` runs: an input broken in one way, the exit code, and all that is printed, with the
 folder of the test as `…`. The program runs in 3 GiB of address space, so that no size that a file claims can be believed before it is checked.
 Exit code 2 is for how the program was called, 3 for a model or data that is missing or broken. The crates' own tests hold more: `runner/tests/hostile*.rs`
 (GGUF, folders, safetensors, tokenizers), `bench/tests/{replay,dataset,models,plans,kill}.rs`, and the readers' unit tests.
