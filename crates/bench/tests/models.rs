@@ -180,7 +180,7 @@ fn an_experiment_runs_on_a_model_of_the_hub() {
     run(&online, &["--dry-run"]).failed(3, &["org--long"]);
     assert_eq!(server.asked().len(), 0);
     run(&online, &[]).succeeded();
-    assert_eq!(brought(&server), 4, "{:?}", server.asked()); // two shards, each asked for its size first
+    assert_eq!(brought(&server), 6, "{:?}", server.asked()); // two shards, each looked at by us and by the client first
     let journal = place.journal("results");
     assert!(
         journal.lines().count() == 6 && journal.contains("\"model\":\"org/long\""),
@@ -188,7 +188,7 @@ fn an_experiment_runs_on_a_model_of_the_hub() {
     );
     run(&online, &[]).succeeded();
     run(&[], &[]).succeeded();
-    assert_eq!((brought(&server), place.journal("results")), (4, journal));
+    assert_eq!((brought(&server), place.journal("results")), (6, journal));
     let plan = run(&[], &["--dry-run"]).succeeded();
     assert!(plan.contains("model org/long (f32)") && plan.contains("counted"), "{plan}");
 }

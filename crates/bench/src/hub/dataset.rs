@@ -16,12 +16,13 @@ impl Hub {
         if !self.asks() {
             return self.cached(&repo, "name a folder by `--data`");
         }
-        let fault = |error: hf_hub::api::sync::ApiError| {
+        let fault = |error: &hf_hub::api::sync::ApiError| {
             let hint = "set `HF_TOKEN` if the data set is gated, `HF_ENDPOINT` for a mirror, or name a folder by `--data`";
             Fault::data(format!("the hub does not give `{}`: {error}", task.hub.id)).hint(hint)
         };
-        let files = self.api()?.repo(repo.clone());
-        let listed = files.info().map_err(fault)?;
+        let api = self.api()?;
+        let files = api.repo(repo.clone());
+        let listed = files.info().map_err(|error| fault(&error))?;
         let wanted = listed
             .siblings
             .iter()
@@ -35,8 +36,9 @@ impl Hub {
             );
             return Err(Fault::data(message).into());
         }
-        for name in wanted {
-            files.get(name).map_err(fault)?;
+        let cache = self.client_cache().repo(repo.clone());
+        for name in wanted.into_iter().filter(|name| cache.get(name).is_none()) {
+            Self::fetch(&api, &files, name, |error| fault(error).into())?;
         }
         self.cached(&repo, "name a folder by `--data`")
     }

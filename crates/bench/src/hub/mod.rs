@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use hf_hub::api::sync::{Api, ApiBuilder};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo};
 
 pub(crate) use self::dataset::load;
@@ -37,6 +37,15 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
+}
+
+/// What to do about a hub that contradicts itself.
+const DISTRUST: &str = "see whether `HF_ENDPOINT` names a hub that you trust, or name a folder";
+
+/// Whether a word of the hub's may become part of a path.
+fn is_plain(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=255).contains(&word.len()) && !word.starts_with('.') && word.chars().all(plain)
 }
 
 /// How often a file that breaks off is taken up again, where it broke off.
@@ -111,6 +120,34 @@ impl Hub {
 
     fn client_cache(&self) -> Cache {
         Cache::new(self.cache.clone())
+    }
+
+    /// Brings one file into the cache, after a look at what the hub says of it: the client makes paths of those words, and believes the size.
+    fn fetch(
+        api: &Api,
+        files: &ApiRepo,
+        name: &str,
+        refused: impl Fn(&ApiError) -> anyhow::Error,
+    ) -> Result<()> {
+        let said = api.metadata(&files.url(name)).map_err(|error| refused(&error))?;
+        for word in [said.etag().trim_start_matches("W/"), said.commit_hash()] {
+            if !is_plain(word) {
+                let message =
+                    format!("the hub marks `{name}` with `{word}`, which is no file's name");
+                return Err(Fault::data(message).hint(DISTRUST).into());
+            }
+        }
+        let path = files.get(name).map_err(|error| refused(&error))?;
+        let there = std::fs::metadata(&path).map(|file| file.len());
+        if !there.is_ok_and(|length| length == said.size() as u64) {
+            // What is not what was promised must not be found by the next run.
+            let _ = std::fs::canonicalize(&path).and_then(std::fs::remove_file);
+            let _ = std::fs::remove_file(&path);
+            let message =
+                format!("the hub promised `{name}` with {} bytes and sent others", said.size());
+            return Err(Fault::data(message).hint(DISTRUST).into());
+        }
+        Ok(())
     }
 
     /// A repository's snapshot in the cache: the one that its revision means there.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use hf_hub::api::RepoInfo;
-use hf_hub::api::sync::{ApiError, ApiRepo};
+use hf_hub::api::sync::ApiError;
 use hf_hub::{Repo, RepoType};
 use runner::Checkpoint;
 
@@ -104,9 +104,10 @@ impl Hub {
         if missing.is_empty() {
             return Ok(());
         }
-        let files: ApiRepo = self.api()?.repo(model.at(commit));
+        let api = self.api()?;
+        let files = api.repo(model.at(commit));
         for name in missing {
-            files.get(name).map_err(|error| self.refused(model, &error))?;
+            Self::fetch(&api, &files, name, |error| self.refused(model, error))?;
         }
         Ok(())
     }

@@ -192,3 +192,31 @@ fn refusals_say_what_to_do() {
     let bare = refused("org/bare", "secret", &bare.address);
     assert!(bare.contains("has no `model.safetensors`"), "{bare}");
 }
+
+#[test]
+fn a_hub_that_lies_writes_nothing_that_is_found_again() {
+    for (name, said) in
+        [("org/liar-tag", "../../../../escaped"), ("org/liar-size", "1152921504606846976 bytes")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("a/b/c/home");
+        let server = Server::of_folder(name, &Path::new(FAMILIES).join("smollm2"), "secret");
+        let hub = environment(&[
+            ("HF_HOME", home.to_str().unwrap()),
+            ("HF_ENDPOINT", &*server.address),
+            ("HF_TOKEN", "secret"),
+        ]);
+        let error = hub.settings(&model(name)).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        let mut folders = vec![folder.path().to_owned()];
+        while let Some(next) = folders.pop() {
+            for path in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = path.to_string_lossy().into_owned();
+                assert!(!name.contains("escaped") && !name.ends_with("config.json"), "{name}");
+                if path.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+    }
+}
