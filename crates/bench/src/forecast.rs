@@ -109,6 +109,7 @@ impl ModelPlan {
                 "  {}, {} questions per prompt, from {}: {}",
                 task.dataset, task.questions, part.origin, part.source
             );
+            let _ = writeln!(text, "  prompts as {}", part.form);
             if !swept.is_empty() {
                 let _ = writeln!(text, "  with {swept}");
             }

@@ -5,11 +5,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evaluator::Dataset;
-use evaluator::Source;
+use evaluator::{Dataset, Source, SystemText};
 use serde::{Deserialize, Serialize};
 use zoo::{Counters, Decode, Granularity, Mode, Prefill};
 
+use crate::experiment::StopRule;
 use crate::fault::Fault;
 
 /// What one cell produced. Everything that tables and plots show is computed from these.
@@ -22,6 +22,12 @@ pub(crate) struct Record {
     pub(crate) dataset: String,
     /// Whose questions and worked examples the prompt shows.
     pub(crate) source: Source,
+    /// How the prompt was put to the model: `chat`, or `published` and the published runs' template.
+    pub(crate) prompt: String,
+    /// Which system text, where there is more than one.
+    pub(crate) system: Option<SystemText>,
+    /// Tokens above which a prompt loses its middle.
+    pub(crate) max_prompt_tokens: Option<usize>,
     /// What was picked from lists of the task and of the generation, as `key=value`; empty without such a list.
     pub(crate) swept: String,
     /// Index of the sample in its set.
@@ -42,6 +48,7 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) counters: Option<Counters>,
     pub(crate) max_new_tokens: usize,
+    pub(crate) stop_rule: StopRule,
     pub(crate) prompt_tokens: usize,
     /// Generated ids, the end token included.
     pub(crate) tokens: Vec<u32>,

@@ -14,6 +14,7 @@ mod layers;
 mod models;
 mod plan;
 mod problem;
+mod progress;
 mod registry;
 mod report;
 mod results;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use evaluator::PublishedTemplate;
 use runner::{Checkpoint, Config, Model, Tokenizer, Weights};
 
 use crate::cli::{MachineArgs, ModelArgs};
@@ -14,7 +15,8 @@ use crate::registry::{Home, Known, registry};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) name: String,
-    pub(crate) published_name: String,
+    /// What the published runs would wrap its prompts in.
+    pub(crate) template: PublishedTemplate,
     pub(crate) shape: Config,
     files: Files,
 }
@@ -79,8 +81,8 @@ impl Choice {
                 format!("model `{}` comes from the hub, and does not", known.name)
             })?,
         };
-        let (name, published_name) = (known.name.to_owned(), known.published_name.to_owned());
-        Ok(Self { name, published_name, shape, files })
+        let template = PublishedTemplate::for_model(known.published_name);
+        Ok(Self { name: known.name.to_owned(), template, shape, files })
     }
 
     fn on_hub(id: &HubModel, hub: &Hub) -> Result<Self> {
@@ -88,8 +90,9 @@ impl Choice {
         let known = registry()
             .into_iter()
             .find(|known| matches!(known.home, Home::Hub(home) if home == id.id()));
-        let published_name = known.map_or(id.id(), |known| known.published_name).to_owned();
-        Ok(Self { name: id.to_string(), published_name, shape, files })
+        let published_name = known.map_or(id.id(), |known| known.published_name);
+        let template = PublishedTemplate::for_model(published_name);
+        Ok(Self { name: id.to_string(), template, shape, files })
     }
 
     fn folder(path: &Path) -> Result<Self> {
@@ -106,14 +109,14 @@ impl Choice {
         };
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { published_name: name.clone(), name, shape: checkpoint.config()?, files })
+        Ok(Self { name, template: of_path(path), shape: checkpoint.config()?, files })
     }
 
     fn file(path: &Path) -> Result<Self> {
         let shape = Checkpoint::open(path)?.config()?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let files = Files::Here(path.to_owned());
-        Ok(Self { published_name: name.clone(), name, shape, files })
+        Ok(Self { name, template: of_path(path), shape, files })
     }
 
     /// Its file, or a folder that holds its settings at least.
@@ -151,6 +154,11 @@ impl Choice {
         }
         Ok(Model::load(&self.name, path, weights, &device)?)
     }
+}
+
+/// The template of a model on disk goes by its path as it was given, as in the published runs.
+fn of_path(path: &Path) -> PublishedTemplate {
+    PublishedTemplate::for_model(&path.to_string_lossy())
 }
 
 /// What a checkpoint needs to be loaded and does not have.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use evaluator::{Dataset, PublishedTemplate, Sample, Source, Task};
+use evaluator::{Dataset, Sample, Source, Task};
 use runner::{Message, Tokenizer};
 
 use crate::carried::Carried;
@@ -39,6 +39,8 @@ pub(crate) struct ModelPlan {
 pub(crate) struct Part {
     pub(crate) workload: Workload,
     pub(crate) source: Source,
+    /// How prompts are put to the model, in words.
+    pub(crate) form: String,
     /// Where the prompts came from, in words.
     pub(crate) origin: String,
     pub(crate) prompts: Vec<Prompt>,
@@ -199,6 +201,7 @@ impl ModelPlan {
             Ok(Part {
                 workload: workload.clone(),
                 source: *source,
+                form: workload.task.prompt.form(choice.template),
                 origin: origin.clone(),
                 prompts,
             })
@@ -247,9 +250,8 @@ fn measure(
     sample: &Sample,
 ) -> Result<Length> {
     let (task, system) = (Task::of(asked.dataset)?, asked.system);
-    let template = PublishedTemplate::for_model(&choice.published_name);
-    let limit = asked.max_prompt_tokens.or(task.max_prompt_tokens).unwrap_or(usize::MAX);
-    let text = evaluator::prompt::model_input(task, template, system, sample);
+    let limit = asked.most_prompt_tokens(task).unwrap_or(usize::MAX);
+    let text = evaluator::prompt::model_input(task, choice.template, system, sample);
     let Some(tokenizer) = tokenizer else {
         let tokens = 10 * text.chars().count() / CHARACTERS_PER_TEN_TOKENS;
         return Ok(Length::Estimate(tokens.min(limit)));

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use evaluator::SystemText;
 
-use crate::experiment::{ModelChoice, PromptStyle, Workload};
+use crate::experiment::{ModelChoice, StopRule, Workload};
 use crate::fault::Fault;
 use crate::journal::{self, Record};
-use crate::plan::{Part, Plan};
+use crate::plan::Plan;
 use crate::report::{self, Conditions, Header};
 use crate::run::Shard;
 use crate::whole_file;
@@ -188,29 +188,38 @@ fn header(plan: &Plan) -> Header {
         model: joined(|model| model.name.clone()),
         weights: joined(|model| model.weights.to_string()),
         arms: experiment.arms.iter().map(|arm| arm.label.clone()).collect(),
-        conditions: plan.models[0].parts.iter().map(conditions).collect(),
+        conditions: conditions(plan),
         device: Some(plan.device.clone()),
         notes: plan.notes(),
     }
 }
 
-fn conditions(part: &Part) -> Conditions {
-    let Workload { swept, task, generation } = &part.workload;
-    let template = match task.prompt {
-        PromptStyle::Published => "published",
-        PromptStyle::Chat => "the model's own chat template",
-    };
-    let system = match task.system {
-        SystemText::Published => ", published system text",
-        SystemText::Complete => "",
-    };
-    Conditions {
-        dataset: task.dataset.to_string(),
-        questions: task.questions,
-        source: part.source,
-        prompts: format!("{template}{system}"),
-        max_new_tokens: generation.max_new_tokens,
-        seed: generation.seed,
-        swept: swept.clone(),
-    }
+/// One for each workload; models that read the same prompts in different forms are told together.
+fn conditions(plan: &Plan) -> Vec<Conditions> {
+    let parts = || plan.models.iter().flat_map(|model| &model.parts);
+    let workloads = plan.models[0].parts.iter().map(|part| (&part.workload, part.source));
+    let all = workloads.map(|(workload, source)| {
+        let Workload { swept, task, generation } = workload;
+        let same = parts().filter(|part| part.workload == *workload);
+        let forms: BTreeSet<&str> = same.map(|part| part.form.as_str()).collect();
+        let system = match task.system {
+            SystemText::Published => ", published system text",
+            SystemText::Complete => "",
+        };
+        let stop = match generation.stop {
+            StopRule::Published => "the tokenizer's own end token",
+            StopRule::Model => "any end token of the model",
+        };
+        Conditions {
+            dataset: task.dataset.to_string(),
+            questions: task.questions,
+            source,
+            prompts: format!("{}{system}", Vec::from_iter(forms).join(" or ")),
+            max_new_tokens: generation.max_new_tokens,
+            stop: stop.to_owned(),
+            seed: generation.seed,
+            swept: swept.clone(),
+        }
+    });
+    all.collect()
 }

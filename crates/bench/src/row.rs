@@ -3,12 +3,13 @@
 //! A [`Row`] holds nothing that a clock or the choice of lanes decides, so that a run that was killed and resumed gives
 //! the same table, byte for byte, as one that was not. Clocks go to [`Timing`].
 
-use evaluator::Audit;
 use evaluator::score::percent;
 use evaluator::statistics::{Paired, SEED, Verdict, bootstrap_mean, mean};
+use evaluator::{Audit, SystemText};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::experiment::StopRule;
 use crate::journal::Record;
 use crate::report::alarm::alarms;
 use crate::report::study::{ArmSamples, Rule, Setting};
@@ -21,8 +22,17 @@ pub(crate) struct Row {
     pub(crate) model: String,
     pub(crate) weights: String,
     pub(crate) dataset: String,
-    /// Whose prompts: only rows that say `published` may stand beside published scores.
+    /// Whose prompts.
     pub(crate) source: String,
+    /// `chat` for the model's own template, or `published` and which: only rows that say `published` here and under `source` may stand
+    /// beside published scores.
+    pub(crate) prompt: String,
+    /// Which system text, where a data set has more than one.
+    pub(crate) system: Option<SystemText>,
+    /// Tokens above which a prompt loses its middle.
+    pub(crate) max_prompt_tokens: Option<usize>,
+    pub(crate) max_new_tokens: usize,
+    pub(crate) stop_rule: StopRule,
     pub(crate) questions_per_prompt: usize,
     /// What was picked from lists, as `key=value`; empty without any.
     pub(crate) swept: String,
@@ -153,6 +163,7 @@ fn entries_full_mean(record: &Record) -> f64 {
 
 fn row(experiment: &str, setting: &Setting, arm: &ArmSamples) -> Row {
     let (prefill, decode) = arm.methods();
+    let first = arm.samples[0].record;
     let mut audit = Audit::default();
     arm.samples.iter().for_each(|sample| audit += sample.scores.audit);
     let [official, aligned] = Rule::ALL.map(|rule| score(setting, arm, rule));
@@ -164,14 +175,19 @@ fn row(experiment: &str, setting: &Setting, arm: &ArmSamples) -> Row {
         model: setting.model.clone(),
         weights: setting.weights.clone(),
         dataset: setting.dataset.to_string(),
-        source: arm.samples[0].record.source.to_string(),
+        source: first.source.to_string(),
+        prompt: first.prompt.clone(),
+        system: first.system,
+        max_prompt_tokens: first.max_prompt_tokens,
+        max_new_tokens: first.max_new_tokens,
+        stop_rule: first.stop_rule,
         questions_per_prompt: setting.questions,
         swept: setting.swept.clone(),
         arm: arm.arm.clone(),
         prefill: method_text(prefill),
         decode: method_text(decode),
-        mode: arm.samples[0].record.mode.to_string(),
-        granularity: arm.samples[0].record.granularity.to_string(),
+        mode: first.mode.to_string(),
+        granularity: first.granularity.to_string(),
         n_prompts: arm.samples.len(),
         n_questions: records().map(|record| record.answers.len()).sum(),
         official: official.percent,
@@ -322,9 +338,9 @@ mod tests {
         let text = String::from_utf8(table::csv(&rows("demo", &settings[0])).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().take(3).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
-        experiment,model,weights,dataset,source,questions_per_prompt,swept,arm,prefill,decode,mode,granularity,n_prompts,n_questions,official,official_ci_low,official_ci_high,official_delta,official_delta_ci_low,official_delta_ci_high,official_verdict,aligned,aligned_ci_low,aligned_ci_high,aligned_delta,aligned_delta_ci_low,aligned_delta_ci_high,aligned_verdict,answered,missing,repeated,out_of_range,unreadable,looping_samples,prompt_tokens_mean,tokens_mean,stop_eos,stop_length,stop_loop,budget_prefill,budget_decode,kept_end_prefill_mean,kept_end_decode_mean,kept_mean_decode,binding_prompts,binding_prefill_prompts,binding_decode_prompts,evictions,kv_bytes_peak_max,kv_bytes_peak_mean,kv_bytes_full_mean,compression_ratio_end_prefill,compression_ratio_end_decode,compression_ratio_mean,alarms
-        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,full,full,none,sound,kv-head,4,24,75.0,66.6667,83.3333,,,,,75.0,66.6667,83.3333,,,,,24,0,0,0,0,0,100.0,42.5,4,0,0,,,100.0,141.5,121.25,0,0,0,0,146432,146432.0,144896.0,1.0,1.0,1.0,
-        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,6,,slide,h2o budget=64 window=8,slide budget=16 recent=8,sound,kv-head,4,24,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,24,0,0,0,0,0,100.0,42.5,4,0,0,64,16,64.0,80.0,78.0,4,4,4,384,81920,81920.0,144896.0,0.64,0.5654,0.6433,same texts as twin|slide on all 4 prompts
+        experiment,model,weights,dataset,source,prompt,system,max_prompt_tokens,max_new_tokens,stop_rule,questions_per_prompt,swept,arm,prefill,decode,mode,granularity,n_prompts,n_questions,official,official_ci_low,official_ci_high,official_delta,official_delta_ci_low,official_delta_ci_high,official_verdict,aligned,aligned_ci_low,aligned_ci_high,aligned_delta,aligned_delta_ci_low,aligned_delta_ci_high,aligned_verdict,answered,missing,repeated,out_of_range,unreadable,looping_samples,prompt_tokens_mean,tokens_mean,stop_eos,stop_length,stop_loop,budget_prefill,budget_decode,kept_end_prefill_mean,kept_end_decode_mean,kept_mean_decode,binding_prompts,binding_prefill_prompts,binding_decode_prompts,evictions,kv_bytes_peak_max,kv_bytes_peak_mean,kv_bytes_full_mean,compression_ratio_end_prefill,compression_ratio_end_decode,compression_ratio_mean,alarms
+        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,chat,,,64,model,6,,full,full,none,sound,kv-head,4,24,75.0,66.6667,83.3333,,,,,75.0,66.6667,83.3333,,,,,24,0,0,0,0,0,100.0,42.5,4,0,0,,,100.0,141.5,121.25,0,0,0,0,146432,146432.0,144896.0,1.0,1.0,1.0,
+        demo,org/tiny,f32 safetensors,gsm8k,own demonstrations,chat,,,64,model,6,,slide,h2o budget=64 window=8,slide budget=16 recent=8,sound,kv-head,4,24,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,50.0,50.0,50.0,-25.0,-33.3333,-16.6667,too few prompts to say,24,0,0,0,0,0,100.0,42.5,4,0,0,64,16,64.0,80.0,78.0,4,4,4,384,81920,81920.0,144896.0,0.64,0.5654,0.6433,same texts as twin|slide on all 4 prompts
         ");
         let parsed: Vec<Row> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();

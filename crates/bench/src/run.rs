@@ -1,12 +1,10 @@
 //! Running a grid: prompts are read once, arms forked, lanes stepped, cells journalled.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use evaluator::Task;
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, TRACE_STEPS};
 use sha2::{Digest, Sha256};
 use zoo::{Arm, Counters, Observation};
@@ -14,10 +12,11 @@ use zoo::{Arm, Counters, Observation};
 use crate::carried::Carried;
 use crate::cli::RunArgs;
 use crate::command::print;
-use crate::experiment::{self, Experiment, Workload};
+use crate::experiment::{self, Experiment, Generation, StopRule, Workload};
 use crate::fault::{Class, Fault};
 use crate::journal::{Journal, Record};
 use crate::plan::{Length, ModelPlan, Part, Plan, Prompt};
+use crate::progress::Progress;
 use crate::results::{self, Folder};
 
 /// The I-th of N parts of the prompts, counted from 1.
@@ -201,13 +200,31 @@ impl Work<'_> {
 fn job(model: &Model, part: &Part, cell: &Pending, counters: Counters) -> Result<Job> {
     let (context, generation) = (part.context(), &part.workload.generation);
     let policies = cell.arm.policies(context)?;
-    let limits = Limits {
-        max_new_tokens: context.max_new_tokens,
-        end_tokens: model.tokenizer().end_tokens().to_vec(),
-        stop_on_loop: generation.stop_on_loop,
-    };
+    let limits = limits(model, generation)?;
     let seed = zoo::stream(&[generation.seed, cell.prompt.sample.index as u64]);
     Ok(Job { policies, counters, limits, forced: None, seed })
+}
+
+/// When a text ends.
+fn limits(model: &Model, generation: &Generation) -> Result<Limits> {
+    let tokenizer = model.tokenizer();
+    let (end_tokens, min_new_tokens) = match generation.stop {
+        StopRule::Model => (tokenizer.end_tokens().to_vec(), 0),
+        StopRule::Published => {
+            let end = tokenizer.own_end_token().ok_or_else(|| {
+                let name = &model.identity().name;
+                Fault::data(format!("the tokenizer of `{name}` has no end token of its own"))
+                    .hint("name one as `eos_token` in its `tokenizer_config.json`, or leave out `generation.stop`")
+            })?;
+            (vec![end], 1)
+        }
+    };
+    Ok(Limits {
+        max_new_tokens: generation.max_new_tokens,
+        end_tokens,
+        min_new_tokens,
+        stop_on_loop: generation.stop_on_loop,
+    })
 }
 
 /// A journal entry of the same name that was computed from something else.
@@ -259,6 +276,8 @@ fn record(
     ttft_ms: f64,
     outcome: Outcome,
 ) -> Result<Record> {
+    let Workload { task: asked, generation, .. } = &part.workload;
+    let task = Task::of(asked.dataset)?;
     let prompt_tokens = cell.prompt.length.tokens();
     let cached = prompt_tokens + outcome.tokens.len().saturating_sub(1);
     let policies = cell.arm.policies(part.context())?;
@@ -271,6 +290,9 @@ fn record(
         weights: model.identity().weights.to_string(),
         dataset: part.workload.task.dataset.to_string(),
         source: part.source,
+        prompt: part.form.clone(),
+        system: task.system_subject.is_some().then_some(asked.system),
+        max_prompt_tokens: asked.most_prompt_tokens(task),
         swept: part.workload.swept.clone(),
         sample: cell.prompt.sample.index,
         questions: cell.prompt.sample.questions.len(),
@@ -282,6 +304,7 @@ fn record(
         granularity: policies.granularity,
         counters: Some(outcome.counters).filter(|&counters| counters != Counters::default()),
         max_new_tokens: part.context().max_new_tokens,
+        stop_rule: generation.stop,
         prompt_tokens,
         text: model.tokenizer().decode(&outcome.tokens)?,
         stop: outcome.stop.as_str().to_owned(),
@@ -296,7 +319,7 @@ fn record(
         kept_mean_decode: outcome.entries_mean,
         evictions: outcome.evictions,
         binding: outcome.evictions > 0 || outcome.kept_end_prefill < prompt_tokens as f64,
-        seed: part.workload.generation.seed,
+        seed: generation.seed,
         trace: outcome.trace,
         trace_steps: TRACE_STEPS,
         tokens: outcome.tokens,
@@ -307,67 +330,27 @@ fn millis(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// What the user sees while it runs: a bar on a terminal, a line per cell elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    lines: bool,
-    started: Instant,
-    tokens: Cell<usize>,
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-impl Progress {
-    fn new(plan: &Plan, quiet: bool) -> Self {
-        let target =
-            if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(Some(plan.cells() as u64), target);
-        let lines = !quiet && bar.is_hidden();
-        let style = "{bar:30} {pos}/{len} cells  {elapsed_precise} gone, {eta_precise} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
-        Self { bar, lines, started: Instant::now(), tokens: Cell::new(0) }
-    }
+    use runner::Weights;
 
-    #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]
-    fn reading(&self, prompt: usize) {
-        let message = format!("reading prompt {prompt}");
-        if self.lines {
-            eprintln!("{message}");
-        }
-        self.bar.set_message(message);
-    }
+    use super::*;
 
-    fn skip(&self) {
-        self.bar.inc(1);
-        self.bar.reset_eta();
-    }
-
-    /// A step has advanced so many lanes.
-    fn step(&self, lanes: usize) {
-        self.tokens.set(self.tokens.get() + lanes);
-        let rate = self.tokens.get() as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
-        self.bar.set_message(format!("{lanes} lanes, {rate:.0} tokens/s in all"));
-    }
-
-    #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]
-    fn done(&self, record: &Record) {
-        self.bar.inc(1);
-        if self.lines {
-            let rate = 1e3 * record.tokens.len() as f64 / record.decode_ms.max(1e-3);
-            eprintln!(
-                "{}/{} prompt {} {}: {} tokens ({}), {rate:.1} tokens/s in one of {:.1} lanes",
-                self.bar.position(),
-                self.bar.length().unwrap_or(0),
-                record.sample,
-                record.arm,
-                record.tokens.len(),
-                record.stop,
-                record.lanes,
-            );
-        }
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
+    #[test]
+    fn published_texts_end_at_the_tokenizers_own_token_and_not_at_once() {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../runner/tests/fixtures/families/llama3");
+        let model =
+            Model::load("llama3", &folder, Weights::F32, &runner::device("cpu").unwrap()).unwrap();
+        let ends = |stop| {
+            let seed = 42;
+            let generation = Generation { max_new_tokens: 9, stop, stop_on_loop: false, seed };
+            let limits = limits(&model, &generation).unwrap();
+            (limits.end_tokens, limits.min_new_tokens)
+        };
+        assert_eq!(ends(StopRule::Model), (vec![296, 299], 0));
+        assert_eq!(ends(StopRule::Published), (vec![299], 1));
     }
 }

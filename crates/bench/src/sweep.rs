@@ -9,7 +9,7 @@ pub(crate) fn overlay(base: &mut Table, over: &Table) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
-            (Some(Value::Array(base)), Value::Array(over)) if over.iter().all(is_labelled) => {
+            (Some(Value::Array(base)), Value::Array(over)) if is_labelled(over) => {
                 overlay_list(base, over);
             }
             _ => {
@@ -24,8 +24,8 @@ pub(crate) fn label(value: &Value) -> Option<&str> {
     value.as_table()?.get("label")?.as_str()
 }
 
-fn is_labelled(value: &Value) -> bool {
-    label(value).is_some()
+fn is_labelled(list: &[Value]) -> bool {
+    !list.is_empty() && list.iter().all(|value| label(value).is_some())
 }
 
 fn overlay_list(base: &mut Vec<Value>, over: &[Value]) {
@@ -142,6 +142,8 @@ mod tests {
                 "[[arms]]\nlabel = 'a'\nx = 1\ny = 3\n[[arms]]\nlabel = 'b'\n[[arms]]\nlabel = 'c'\n"
             )
         );
+        overlay(&mut base, &table("arms = []\n"));
+        assert_eq!(base, table("arms = []\n"));
     }
 
     #[test]

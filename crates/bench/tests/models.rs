@@ -135,6 +135,21 @@ fn a_folder_without_weights_counts_tokens_and_names_the_file() {
 }
 
 #[test]
+fn the_published_template_goes_by_any_part_of_a_models_path() {
+    let place = Workplace::new();
+    for (folder, form) in [("Meta-Llama-3-8B/original", "llama-3"), ("another/llama", "plain")] {
+        let path = place.path(folder);
+        fs::create_dir_all(&path).unwrap();
+        fs::copy(family("llama3").join("config.json"), path.join("config.json")).unwrap();
+        let model = format!("model.name={folder}");
+        let set = ["--set", &model, "--set", "generation.max_new_tokens=8", "--dry-run"];
+        let short = ["--set", "task.max_prompt_tokens=100"];
+        let plan = place.run("results", &[&set[..], &short].concat()).succeeded();
+        assert!(plan.contains(&format!("prompts as published {form}\n")), "{plan}");
+    }
+}
+
+#[test]
 fn what_is_no_model_is_refused_with_the_ways_to_name_one() {
     let place = Workplace::new();
     for model in ["llama-9", "a/b/c", "./nowhere", ""] {

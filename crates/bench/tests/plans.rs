@@ -23,6 +23,7 @@ fn a_plan_touches_nothing_and_says_what_will_run() {
 
     model tiny (f32)
       gsm8k, 3 questions per prompt, from `data/official/gsm8k_3.jsonl`: unverified
+      prompts as published plain
       4 prompts of 510 / 510 / 510 tokens (min / mean / max; counted)
       up to 80 new tokens, 384 bytes of cache per token
       arm                      peak entries     peak MiB  binds
@@ -154,6 +155,8 @@ fn the_paper_profile_runs_what_the_study_ran() {
         let plan = planned(&place, experiment);
         assert!(plan.contains(&format!("  {prompts} prompts of ")), "{experiment}: {plan}");
         assert!(plan.contains(&format!("up to {new_tokens} new tokens")), "{experiment}: {plan}");
+        assert!(plan.contains("prompts as published llama-3"), "{experiment}: {plan}");
+        assert!(!plan.contains("recency"), "{experiment}: {plan}");
     }
 }
 

@@ -37,7 +37,7 @@ pub enum PublishedTemplate {
 }
 
 impl PublishedTemplate {
-    /// The branch that the published runner takes for a model's name or path. It knows `llama2` and not `llama-2`.
+    /// The branch that the published runner takes for a model's path, of which any part may name the model. It knows `llama2` and not `llama-2`.
     pub fn for_model(name: &str) -> Self {
         let name = name.to_lowercase();
         if name.contains("llama-3") {
@@ -46,6 +46,15 @@ impl PublishedTemplate {
             Self::Llama2
         } else {
             Self::Plain
+        }
+    }
+
+    /// The word used in files and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Llama3 => "llama-3",
+            Self::Llama2 => "llama-2",
+            Self::Plain => "plain",
         }
     }
 

@@ -181,7 +181,12 @@ fn by_pool(lanes: &[Lane]) -> Vec<(Option<Arc<Pool>>, Vec<usize>)> {
 impl Limits {
     /// Limits for a text of exactly `tokens` tokens.
     pub fn exactly(tokens: usize) -> Self {
-        Self { max_new_tokens: tokens, end_tokens: Vec::new(), stop_on_loop: false }
+        Self {
+            max_new_tokens: tokens,
+            end_tokens: Vec::new(),
+            min_new_tokens: 0,
+            stop_on_loop: false,
+        }
     }
 }
 

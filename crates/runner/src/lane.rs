@@ -19,6 +19,8 @@ pub struct Limits {
     pub max_new_tokens: usize,
     /// Tokens that end the text.
     pub end_tokens: Vec<u32>,
+    /// Tokens that come before any end token, even where that is the most likely one.
+    pub min_new_tokens: usize,
     /// Whether to end a lane whose last 256 tokens repeat with a period of at most 64.
     pub stop_on_loop: bool,
 }
@@ -146,7 +148,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Takes the next token: the forced one if there is any, else the most likely, the lower id among equals.
+    /// Takes the next token: the forced one if there is any, else the most likely that may come, the lower id among equals.
     pub(crate) fn choose(&mut self, logits: &[f32]) {
         let token = match &self.forced {
             Some(forced) => {
@@ -154,7 +156,10 @@ impl Lane {
                 self.logprobs.push(log_probability(logits, token));
                 token
             }
-            None => most_likely(logits),
+            None if self.tokens.len() < self.limits.min_new_tokens => {
+                most_likely(logits, &self.limits.end_tokens)
+            }
+            None => most_likely(logits, &[]),
         };
         self.tokens.push(token);
     }

@@ -1,17 +1,18 @@
 //! What logits say of tokens.
 
-/// The most likely token, the lower id among equals; a logit that is not a number never wins.
+/// The most likely token but for those that are `barred`, the lower id among equals; a logit that is not a number never wins.
 ///
 /// # Shapes
 /// - `logits`: `(vocabulary,)`
-pub(crate) fn most_likely(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (token, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] || logits[best].is_nan() {
-            best = token;
+pub(crate) fn most_likely(logits: &[f32], barred: &[u32]) -> u32 {
+    let mut best: Option<(u32, f32)> = None;
+    for (token, &logit) in (0..).zip(logits) {
+        let wins = best.is_none_or(|(_, most)| logit > most || most.is_nan());
+        if wins && !barred.contains(&token) {
+            best = Some((token, logit));
         }
     }
-    best as u32
+    best.map_or(0, |(token, _)| token)
 }
 
 /// Log-softmax at one token, summed in f64; -∞ for a token that the vocabulary lacks.
@@ -29,7 +30,9 @@ mod tests {
 
     #[test]
     fn the_lower_id_wins_among_equals_and_nan_never() {
-        assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0]), 2);
+        assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0], &[]), 2);
+        assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0], &[2]), 3);
+        assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0], &[2, 3]), 1);
     }
 
     #[test]

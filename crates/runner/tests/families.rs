@@ -111,14 +111,15 @@ fn chats_are_those_of_transformers_with_one_bos() {
 
 #[test]
 fn texts_end_where_the_files_say() {
-    for (family, ends) in [
-        ("llama3", vec![296, 299]),
-        ("mistral", vec![2]),
-        ("qwen2", vec![299, 297]),
-        ("smollm2", vec![299]),
+    for (family, ends, own) in [
+        ("llama3", vec![296, 299], 299),
+        ("mistral", vec![2], 2),
+        ("qwen2", vec![299, 297], 299),
+        ("smollm2", vec![299], 299),
     ] {
         let (_, tokenizer) = Model::describe(&folder(family)).unwrap();
         assert_eq!(tokenizer.end_tokens(), ends, "{family}");
+        assert_eq!(tokenizer.own_end_token(), Some(own), "{family}");
     }
 }
 

@@ -125,6 +125,7 @@ fn texts_end_at_each_of_the_end_tokens_that_a_header_names() {
     {
         let (_, tokenizer) = Model::describe(&folder(family).join("header.gguf")).unwrap();
         assert_eq!(tokenizer.end_tokens(), ends, "{family}");
+        assert_eq!(tokenizer.own_end_token(), Some(ends[0]), "{family}");
     }
 }
 

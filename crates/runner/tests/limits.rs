@@ -4,7 +4,7 @@
 
 mod support;
 
-use runner::{Engine, Error, Job, Limits};
+use runner::{Engine, Error, Job, Limits, Stop};
 use support::{bits, job, logits, prefill, prompt, relative_error, tiny};
 use zoo::methods::{Full, Never};
 use zoo::{Arm, Decode, Mask, Observation, Prefill};
@@ -74,6 +74,14 @@ fn an_end_token_ends_a_lane_and_a_limit_of_one_asks_for_no_step() {
     let first = free.iter().position(|&token| token == end).unwrap();
     let ended = Job { limits: Limits { end_tokens: vec![end], ..Limits::exactly(20) }, ..full(20) };
     assert_eq!(Engine::run(model, &prefilled, &ended).unwrap().tokens, free[..=first]);
+    // The most likely first token is made an end token: with a token due before it, the next most likely one comes.
+    let at_once = |min_new_tokens| {
+        let end_tokens = vec![free[0]];
+        let limits = Limits { end_tokens, min_new_tokens, ..Limits::exactly(20) };
+        Engine::run(model, &prefilled, &Job { limits, ..full(20) }).unwrap()
+    };
+    assert_eq!((at_once(0).tokens, at_once(0).stop), (vec![free[0]], Stop::Eos));
+    assert!(at_once(1).tokens.len() > 1 && at_once(1).tokens[0] != free[0]);
     let one = Engine::run(model, &prefilled, &full(1)).unwrap();
     assert_eq!((one.tokens, one.kept_end_decode), (free[..1].to_vec(), 40.0));
 }

@@ -35,6 +35,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
     let limits = Limits {
         max_new_tokens: args.max_new_tokens,
         end_tokens: tokenizer.end_tokens().to_vec(),
+        min_new_tokens: 0,
         stop_on_loop: false,
     };
     let prefilled = model.prefill(&tokens, &policies.observations().collect::<Vec<_>>())?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use evaluator::{Dataset, SystemText};
+use evaluator::{Dataset, PublishedTemplate, SystemText, Task};
 use runner::Weights;
 use serde::{Deserialize, Serialize};
 use zoo::Arm;
@@ -69,6 +69,23 @@ pub(crate) enum PromptStyle {
     Chat,
 }
 
+impl PromptStyle {
+    /// What a prompt looks like to a model whose path gives it this template in the published runs.
+    pub(crate) fn form(self, template: PublishedTemplate) -> String {
+        match self {
+            Self::Published => format!("published {}", template.name()),
+            Self::Chat => "chat".to_owned(),
+        }
+    }
+}
+
+impl TaskChoice {
+    /// Tokens above which a prompt loses its middle.
+    pub(crate) fn most_prompt_tokens(&self, task: &Task) -> Option<usize> {
+        self.max_prompt_tokens.or(task.max_prompt_tokens)
+    }
+}
+
 /// Where the questions come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -94,12 +111,25 @@ pub(crate) struct ModelChoice {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Generation {
     pub(crate) max_new_tokens: usize,
+    #[serde(default)]
+    pub(crate) stop: StopRule,
     /// End a text whose last 256 tokens repeat with a period of at most 64.
     #[serde(default)]
     pub(crate) stop_on_loop: bool,
     /// Seed of whatever the arms draw.
     #[serde(default = "default_seed")]
     pub(crate) seed: u64,
+}
+
+/// Which tokens end a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StopRule {
+    /// Any end token that the model names.
+    #[default]
+    Model,
+    /// As in the published runs: the tokenizer's own end token alone, and not as the first token.
+    Published,
 }
 
 fn default_seed() -> u64 {

@@ -10,7 +10,7 @@ use super::{Experiment, RunOptions, TaskChoice, Workload, check};
 use crate::arm::Budget;
 use crate::fault::Fault;
 use crate::layers::Layers;
-use crate::problem::{Problem, typed};
+use crate::problem::{Problem, nearest, typed};
 use crate::sweep;
 
 /// The file's own shape, once all layers lie over each other. What may hold lists is read later.
@@ -28,6 +28,9 @@ struct File {
     /// `mode` of each arm that does not say.
     mode: Option<Value>,
     arms: Vec<Table>,
+    /// Labels of arms that are not run.
+    #[serde(default)]
+    leave_out: Vec<String>,
     #[serde(default)]
     run: RunOptions,
 }
@@ -62,7 +65,7 @@ impl Experiment {
             typed(Value::Table(model)).map_err(|problem| problem.within(["model"]))
         });
         let mut arms = Vec::new();
-        for arm in &file.arms {
+        for arm in kept_arms(&file.arms, &file.leave_out)? {
             let mut arm = arm.clone();
             if let (Some(mode), false) = (&file.mode, arm.contains_key("mode")) {
                 arm.insert("mode".to_owned(), mode.clone());
@@ -82,6 +85,22 @@ impl Experiment {
         experiment.check()?;
         Ok(experiment)
     }
+}
+
+/// The arms but for those that are left out.
+fn kept_arms<'a>(arms: &'a [Table], leave_out: &[String]) -> Result<Vec<&'a Table>, Problem> {
+    let labels: Vec<&str> = arms
+        .iter()
+        .map(|arm| arm.get("label").and_then(Value::as_str).unwrap_or_default())
+        .collect();
+    if let Some(unknown) = leave_out.iter().find(|it| !labels.contains(&it.as_str())) {
+        let near = nearest(unknown, &labels);
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let message = format!("`leave_out`: there is no arm `{unknown}`{near}");
+        return Err(Problem::at(["leave_out"], message));
+    }
+    let kept = arms.iter().zip(labels).filter(|(_, label)| !leave_out.iter().any(|it| it == label));
+    Ok(kept.map(|(arm, _)| arm).collect())
 }
 
 /// Every combination of the lists in `[task]` and `[generation]`.
@@ -195,6 +214,14 @@ recent = 16
         assert!(refused.contains("method `recency`: `mode` = \"reference\""), "{refused}");
         let unknown = arms(&["mode=referense"]).unwrap_err();
         assert!(unknown.contains("did you mean `reference`?"), "{unknown}");
+    }
+
+    #[test]
+    fn arms_are_left_out_by_label_whatever_they_would_have_multiplied_to() {
+        let left = parse(TEXT, None, &["leave_out=[\"slide\"]"]).unwrap();
+        assert_eq!(labels(&left), ["full", "recency-32", "recency-48"]);
+        let unknown = parse(TEXT, None, &["leave_out=[\"slid\"]"]).unwrap_err();
+        assert!(unknown.contains("there is no arm `slid`; did you mean `slide`?"), "{unknown}");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) struct Conditions {
     /// How prompts are wrapped: template and system text, in words.
     pub(crate) prompts: String,
     pub(crate) max_new_tokens: usize,
+    /// What ends a text before that, in words.
+    pub(crate) stop: String,
     pub(crate) seed: u64,
     /// What was picked from lists, as `key=value`; empty without any.
     pub(crate) swept: String,

@@ -66,14 +66,14 @@ fn facts(header: &Header) -> Vec<String> {
         format!("experiment: `{experiment}`"),
         format!("model: `{model}`, weights `{weights}`"),
     ];
-    for Conditions { dataset, questions, source, prompts, max_new_tokens, seed, swept } in
+    for Conditions { dataset, questions, source, prompts, max_new_tokens, stop, seed, swept } in
         &header.conditions
     {
         let swept = if swept.is_empty() { String::new() } else { format!(" ({swept})") };
         facts.extend([
             format!("data{swept}: {dataset}, {questions} questions per prompt, {source}"),
             format!("prompts{swept}: {prompts}"),
-            format!("output{swept}: at most {max_new_tokens} tokens, seed {seed}"),
+            format!("output{swept}: until {stop}, at most {max_new_tokens} tokens; seed {seed}"),
         ]);
     }
     if let Some(device) = &header.device {

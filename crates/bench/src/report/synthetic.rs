@@ -5,6 +5,7 @@ use zoo::methods::{Full, H2oPrefill, Never, Random, Slide};
 use zoo::{Decode, Prefill};
 
 use super::{Conditions, Header};
+use crate::experiment::StopRule;
 use crate::journal::Record;
 
 pub(crate) fn header() -> Header {
@@ -18,8 +19,9 @@ pub(crate) fn header() -> Header {
             dataset: "gsm8k".to_owned(),
             questions: 6,
             source: Source::OwnDemonstrations,
-            prompts: "chat template of the model".to_owned(),
+            prompts: "chat".to_owned(),
             max_new_tokens: 64,
+            stop: "any end token of the model".to_owned(),
             seed: 42,
             swept: String::new(),
         }],
@@ -54,6 +56,9 @@ fn record(arm: &str, sample: usize) -> Record {
         weights: "f32 safetensors".to_owned(),
         dataset: "gsm8k".to_owned(),
         source: Source::OwnDemonstrations,
+        prompt: "chat".to_owned(),
+        system: None,
+        max_prompt_tokens: None,
         swept: String::new(),
         sample,
         questions: 6,
@@ -65,6 +70,7 @@ fn record(arm: &str, sample: usize) -> Record {
         granularity: zoo::Granularity::KvHead,
         counters: None,
         max_new_tokens: 64,
+        stop_rule: StopRule::Model,
         prompt_tokens: 100,
         tokens: vec![1; 41 + sample],
         text: (0..6).map(answer).collect(),

@@ -52,11 +52,12 @@ impl Tokenizer {
             let end = listed.special(name)?.map(|(_, id)| id);
             end_tokens.extend(end.filter(|id| !end_tokens.contains(id)));
         }
+        let own_end_token = eos.map(|(_, id)| id);
         let text = |token: Option<(&'_ str, u32)>| token.map(|(text, _)| text.to_owned());
         let (bos, eos) = (text(bos), text(eos));
         let template = gguf.text("tokenizer.chat_template")?;
         let template = template.map(|it| ChatTemplate::new(it, bos.as_deref(), eos.as_deref()));
-        Ok(Self { inner, end_tokens, template })
+        Ok(Self { inner, end_tokens, own_end_token, template })
     }
 }
 

@@ -13,7 +13,8 @@ use crate::{ChatTemplate, Error, Result};
 impl Tokenizer {
     /// From `tokenizer.json` and what the files beside it say of special tokens and of chats.
     ///
-    /// Texts end at `eos_token_id` of `generation_config.json`, else of `config.json`. BOS comes from the file's own post-processor, and
+    /// Texts end at `eos_token_id` of `generation_config.json`, else of `config.json`; the tokenizer's own end token is `eos_token` of
+    /// `tokenizer_config.json`. BOS comes from the file's own post-processor, and
     /// `add_bos_token` overrules it.
     pub(crate) fn from_folder(
         path: &Path,
@@ -42,7 +43,8 @@ impl Tokenizer {
             None => settings.map(chat_template).transpose()?.flatten(),
         };
         let template = template.map(|it| ChatTemplate::new(&it, bos.as_deref(), eos.as_deref()));
-        Ok(Self { inner, end_tokens, template })
+        let own_end_token = eos.and_then(|text| inner.token_to_id(&text));
+        Ok(Self { inner, end_tokens, own_end_token, template })
     }
 }
 

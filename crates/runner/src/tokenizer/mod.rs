@@ -16,6 +16,7 @@ pub struct Tokenizer {
     /// Its post-processor adds BOS where the model wants one.
     inner: Inner,
     end_tokens: Vec<u32>,
+    own_end_token: Option<u32>,
     template: Option<ChatTemplate>,
 }
 
@@ -71,8 +72,13 @@ impl Tokenizer {
         self.template.as_ref()
     }
 
-    /// Tokens that end a text.
+    /// Tokens that end a text, as the model names them.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
+    }
+
+    /// The one end token that is the tokenizer's own, whatever the model's settings name beside it.
+    pub fn own_end_token(&self) -> Option<u32> {
+        self.own_end_token
     }
 }
