@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use runner::Weights;
 
 use crate::fault::Fault;
-use crate::{command, run, threads};
+use crate::{command, compare, run, threads};
 
 /// Which KV-cache compression to use when a language model writes long answers.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ enum Command {
         /// Folder of one experiment's results
         results: PathBuf,
     },
+    /// Compare a run with a baseline; fails (exit 7) if anything got worse
+    Compare(CompareArgs),
     /// Score generated texts by the published rule and by answer number
     Score(ScoreArgs),
     /// Build `LongGenBench` sets from raw data, or list them
@@ -133,6 +135,26 @@ pub(crate) struct ModelArgs {
     pub(crate) weights: Weights,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Results folder of the run that is right; its `summary.json` is enough
+    pub(crate) baseline: PathBuf,
+    /// Results folder of the run in question
+    pub(crate) candidate: PathBuf,
+    /// Percentage points by which a score may fall, however surely
+    #[arg(long, value_name = "POINTS", default_value_t = 1.0)]
+    pub(crate) tolerance: f64,
+    /// Percent by which kept entries may change and bytes may grow
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    pub(crate) size_tolerance: f64,
+    /// File to write as `JUnit` XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// File to write as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -295,6 +317,7 @@ pub(crate) fn dispatch() -> Result<()> {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Report { results }) => crate::results::report(&results),
+        Some(Command::Compare(args)) => compare::compare(&args),
         Some(Command::Score(args)) => command::score(&args),
         Some(Command::Dataset { command }) => match command {
             DatasetCommand::Build(args) => command::dataset::build(&args),

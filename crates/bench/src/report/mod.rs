@@ -21,6 +21,7 @@ use self::plot::{Accuracy, AccuracyBytes, Lines, Picture};
 use self::study::Setting;
 use crate::journal::Record;
 use crate::row::{self, Row, Timing};
+use crate::summary::Summary;
 use crate::whole_file;
 
 /// What a report says about its run beyond the records; part of `manifest.json`.
@@ -81,7 +82,7 @@ pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Resul
     let blocks = page::blocks(header, &sections, &notes);
     let files = [
         ("summary.csv", table::csv(&rows)?),
-        ("summary.json", table::json(&header.experiment, &rows, &notes)?),
+        ("summary.json", Summary::new(&header.experiment, &settings, &notes).to_json()?),
         ("timings.csv", table::csv(&timings)?),
         ("report.md", page::markdown(&blocks).into_bytes()),
         ("report.html", page::html(&header.title, &blocks).into_bytes()),

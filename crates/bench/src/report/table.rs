@@ -2,12 +2,8 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::row::{Row, Timing};
-
-/// Raised whenever a column of `summary.csv` changes its name or meaning.
-const SCHEMA_VERSION: u32 = 1;
 
 /// A table that Markdown and HTML can show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +58,6 @@ pub(crate) fn csv<T: Serialize>(items: &[T]) -> Result<Vec<u8>> {
         writer.serialize(item)?;
     }
     Ok(writer.into_inner()?)
-}
-
-/// `summary.json`: the rows and what holds for all of them.
-pub(crate) fn json(experiment: &str, rows: &[Row], notes: &[String]) -> Result<Vec<u8>> {
-    let document = json!({
-        "schema_version": SCHEMA_VERSION,
-        "experiment": experiment,
-        "notes": notes,
-        "rows": rows,
-    });
-    let mut bytes = serde_json::to_vec_pretty(&document)?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// Which method each arm ran.
