@@ -21,6 +21,13 @@ pub(crate) enum Class {
     Gate = 7,
 }
 
+impl Class {
+    /// Rank by how much it says: a bug before all, then the later step.
+    pub(crate) fn gravity(self) -> u8 {
+        if self == Self::Internal { u8::MAX } else { self as u8 }
+    }
+}
+
 /// A failure of our own, with what to try next.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -60,20 +67,25 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Prints an error, its causes and a hint to stderr.
-#[allow(clippy::print_stderr, reason = "this is where errors leave the program")]
+/// Prints an error as [`report`] does, and ends with its class's exit code.
 pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(report(error) as u8)
+}
+
+/// Prints an error, its causes and a hint to stderr, and says of which class it is.
+#[allow(clippy::print_stderr, reason = "this is where errors leave the program")]
+pub(crate) fn report(error: &anyhow::Error) -> Class {
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");
     }
     let advice = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()?.advice());
-    let of_place =
-        (class(error) == Class::Usage && error.chain().any(refused_place)).then_some(PLACE);
+    let class = class(error);
+    let of_place = (class == Class::Usage && error.chain().any(refused_place)).then_some(PLACE);
     if let Some(hint) = advice.or(of_place) {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(class(error) as u8)
+    class
 }
 
 /// What to do about a place that cannot be written to.

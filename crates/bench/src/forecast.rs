@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use runner::{Config, Weights};
-use zoo::Policies;
+use zoo::{Observation, Policies};
 
 use crate::experiment::{Experiment, Workload};
 use crate::fault::Fault;
@@ -22,7 +22,7 @@ const SHARE: usize = 80;
 pub(crate) struct Memory {
     /// All weights, as they are held; embedding and head counted apart, which is too much for a model that ties them.
     weights: usize,
-    /// The whole cache of the longest prompt, kept while arms are forked from it.
+    /// The whole cache of the longest prompt, kept while arms are forked from it, and what its reading records for them.
     prompt: usize,
     /// The largest lane at its peak.
     lane: usize,
@@ -94,7 +94,8 @@ impl ModelPlan {
                 Weights::F32 => (parameters(shape) + apart) * 4,
                 Weights::Q8_0 => parameters(shape) * 34 / 32 + embedding * 4,
             },
-            prompt: longest * shape.token_bytes(NUMBER),
+            prompt: longest * shape.token_bytes(NUMBER)
+                + shape.recorded_bytes(longest, &part.observations(experiment)?),
             lane,
             free: free_memory(),
         })
@@ -188,6 +189,15 @@ impl Part {
     /// What methods are told of the run.
     pub(crate) fn context(&self) -> zoo::Context {
         self.workload.context()
+    }
+
+    /// The attention that the arms need of every prompt.
+    pub(crate) fn observations(&self, experiment: &Experiment) -> Result<Vec<Observation>> {
+        let mut observations = Vec::new();
+        for arm in &experiment.arms {
+            observations.extend(arm.policies(self.context())?.observations());
+        }
+        Ok(observations)
     }
 }
 

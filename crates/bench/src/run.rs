@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use evaluator::Task;
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, TRACE_STEPS};
 use sha2::{Digest, Sha256};
-use zoo::{Arm, Counters, Observation};
+use zoo::{Arm, Counters};
 
 use crate::carried::Carried;
 use crate::cli::RunArgs;
@@ -157,10 +157,7 @@ impl Work<'_> {
         lanes: usize,
         journal: &mut Journal,
     ) -> Result<()> {
-        let mut observations: Vec<Observation> = Vec::new();
-        for arm in &self.experiment.arms {
-            observations.extend(arm.policies(part.context())?.observations());
-        }
+        let observations = part.observations(self.experiment)?;
         let mut engine = Engine::new(model, lanes);
         let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
         let mut current: Option<(usize, Prefilled)> = None;
@@ -170,12 +167,13 @@ impl Work<'_> {
                 let ready = |cell: &Pending<'_>| carried.counters(&cell.arm.label).is_some();
                 let Some(cell) = pending.next_if(ready) else { break };
                 let sample = cell.prompt.sample.index;
-                let prefilled = match current.take() {
-                    Some((of, prefilled)) if of == sample => prefilled,
-                    _ => {
-                        self.progress.reading(sample);
-                        model.prefill(tokens(cell.prompt)?, &observations)?
-                    }
+                // A prompt that is done with goes before the next is read: the forecast has room for one.
+                let read = current.take().filter(|(of, _)| *of == sample);
+                let prefilled = if let Some((_, prefilled)) = read {
+                    prefilled
+                } else {
+                    self.progress.reading(sample);
+                    model.prefill(tokens(cell.prompt)?, &observations)?
                 };
                 let counters = carried.start(&cell.arm.label);
                 let id = engine.start(&prefilled, &job(model, part, &cell, counters)?)?;

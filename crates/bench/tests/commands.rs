@@ -30,7 +30,22 @@ fn methods_are_listed_shown_and_guessed() {
     }
     for name in all.lines().filter_map(|line| line.split_whitespace().nth(1)) {
         let page = place.bench(&["methods", name]).succeeded();
-        assert!(page.contains("In TOML") && page.contains("Parts: "), "{page}");
+        for words in ["In TOML", "\n\nParts: ", "\n\nAs published (`mode = \"reference\"`)"] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        assert!(!page.contains("\n\n\n"), "{page}");
+    }
+    for (name, words) in [
+        ("adaptive", "- `budget`, required: "),
+        ("adaptive", "- `interval`, optional: "),
+        ("adaptive", "behind prefill `h2o`, per query head: pin [first 2048 in cache order"),
+        ("snapkv", "- `pooling` = \"max\": "),
+        ("snapkv", "grows every 15 steps unless told otherwise"),
+        ("pyramidinfer", "behind prefill `pyramidinfer`"),
+        ("random", "(`mode = \"reference\"`): not in the study's code"),
+    ] {
+        let page = place.bench(&["methods", name]).succeeded();
+        assert!(page.contains(words), "{words}: {page}");
     }
     let page = place.bench(&["methods", "slide"]).succeeded();
     assert!(page.starts_with("# slide\n") && page.contains("Differs"), "{page}");

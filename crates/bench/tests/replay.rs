@@ -127,7 +127,7 @@ fn a_case_is_replayed_from_its_parameters_alone() {
 #[test]
 fn what_cannot_be_replayed_is_refused_and_nothing_is_written() {
     let huge = json!(1u64 << 60);
-    let cases: [(serde_json::Value, i32, &str); 12] = [
+    let cases: [(serde_json::Value, i32, &str); 17] = [
         (json!({ "name": "../escaped" }), 3, "names a file outside its folder"),
         (json!({ "file": "/etc/passwd" }), 3, "names a file outside its folder"),
         (json!({ "file": "absent.safetensors" }), 3, "cannot read"),
@@ -136,7 +136,12 @@ fn what_cannot_be_replayed_is_refused_and_nothing_is_written() {
         (json!({ "num_layers": huge }), 3, "the manifest says F32"),
         (json!({ "head_dim": 8 }), 3, "the manifest says F32 [1, 2, 30, 8]"),
         (json!({ "prompt_len": 0, "decode_steps": 30 }), 3, "does not hold"),
-        (json!({ "prompt_len": -1 }), 3, "is not a manifest"),
+        (json!({ "prompt_len": -1 }), 3, "`prompt_len`: invalid value: integer `-1`"),
+        (json!({ "delta": "4" }), 3, "`delta`: invalid type: string"),
+        (json!({ "initial_counters": { "jump_step": 0.5 } }), 3, "`initial_counters.jump_step`"),
+        (json!({ "window_size": null }), 3, "`window_size` is missing"),
+        (json!({ "decoding_window_size": null }), 3, "`decoding_window_size` is missing"),
+        (json!({ "delta": null, "decode_strategy": "adaptive" }), 3, "`delta` is missing"),
         (json!({ "decoding_recent_size": 9 }), 2, "`recent` = 9 exceeds `budget` = 6"),
         (json!({ "delta": 0, "decode_strategy": "adaptive" }), 2, "`interval` = 0"),
         (
@@ -151,9 +156,92 @@ fn what_cannot_be_replayed_is_refused_and_nothing_is_written() {
         let run = replay(&recorded(folder.path(), &changes), &out, &[]).code(code);
         let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
         assert!(stderr.contains(message), "{changes}: {stderr}");
+        assert!(stderr.contains("error: case `"), "{changes}: {stderr}");
         let left = fs::read_dir(&out).map_or(0, Iterator::count);
         assert_eq!(left, 0, "{changes}");
     }
+}
+
+/// What a case kept when the keys of `without` are not in the manifest.
+fn kept(changes: &serde_json::Value, without: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = recorded(folder.path(), changes);
+    let mut cases = case(changes);
+    for key in without {
+        cases["cases"][0].as_object_mut().unwrap().remove(*key).unwrap();
+    }
+    fs::write(&manifest, cases.to_string()).unwrap();
+    replay(&manifest, &folder.path().join("out"), &[]).success();
+    fs::read(folder.path().join("out/small.safetensors")).unwrap()
+}
+
+#[test]
+fn what_a_class_does_not_read_may_be_left_out() {
+    let pooling = ["kernel_size", "pooling", "beta"];
+    let decode = ["decoding_window_size", "decoding_recent_size", "delta", "initial_counters"];
+    let of =
+        |method: &str, strategy: &str| json!({ "method": method, "decode_strategy": strategy });
+    let cases = [
+        (of("H2O", "None"), [&pooling[..], &decode].concat()),
+        (of("H2O", "slide"), [&pooling[..], &["delta"]].concat()),
+        (of("H2O", "adaptive"), [&pooling[..], &["decoding_window_size"]].concat()),
+        (of("StreamingLLM", "slm"), [&pooling[..], &["delta", "initial_counters"]].concat()),
+        (of("PyramidInfer", "pyramidinfer"), vec!["kernel_size", "pooling", "delta"]),
+        (of("ALLKV", "h2o"), [&pooling[..], &["max_capacity_prompt", "window_size"]].concat()),
+    ];
+    for (changes, without) in cases {
+        assert_eq!(kept(&changes, &[]), kept(&changes, &without), "{changes} without {without:?}");
+    }
+    let noted = json!({ "note": "of no meaning", "seed": { "any": [1, null] } });
+    assert_eq!(kept(&noted, &[]), kept(&json!({ "initial_counters": null }), &[]));
+}
+
+#[test]
+fn what_the_published_classes_default_to_may_be_left_out() {
+    let of = |changes: serde_json::Value| {
+        let mut all = json!({ "method": "PyramidKV", "decode_strategy": "adaptive", "max_capacity_prompt": 8 });
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        all
+    };
+    let stated = json!({ "kernel_size": 5, "pooling": "avgpool", "beta": 20, "delta": 15 });
+    let defaults = kept(&of(stated), &[]);
+    assert_eq!(defaults, kept(&of(json!({})), &["kernel_size", "pooling", "beta", "delta"]));
+    for other in [json!({ "kernel_size": 1 }), json!({ "beta": 1 }), json!({ "delta": 1 })] {
+        let key = other.as_object().unwrap().keys().next().unwrap();
+        assert_ne!(kept(&of(other.clone()), &[]), kept(&of(json!({})), &[key]), "{key} matters");
+    }
+}
+
+#[test]
+fn a_case_that_fails_costs_the_others_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = recorded(folder.path(), &json!({}));
+    let named = |name: &str, changes: serde_json::Value| {
+        let mut case = case(&changes)["cases"][0].clone();
+        case["name"] = json!(name);
+        case["file"] = json!("small.safetensors");
+        case
+    };
+    let cases = [
+        named("refused", json!({ "decoding_recent_size": 9 })),
+        named("untyped", json!({ "head_dim": "4" })),
+        named("good", json!({})),
+        named("absent", json!({ "max_capacity_prompt": null })),
+        named("also-good", json!({ "decode_strategy": "h2o" })),
+    ];
+    fs::write(&manifest, json!({ "cases": cases }).to_string()).unwrap();
+    let out = folder.path().join("out");
+    let run = replay(&manifest, &out, &[]).code(3);
+    let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    for name in ["refused", "untyped", "absent"] {
+        assert!(stderr.contains(&format!("error: case `{name}`\n")), "{stderr}");
+    }
+    assert!(stderr.ends_with("error: 3 of 5 cases not replayed\n"), "{stderr}");
+    let mut written: Vec<_> =
+        fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    written.sort();
+    assert_eq!(written, ["also-good.safetensors", "good.safetensors"]);
+    replay(&manifest, &out, &["--case", "good", "--case", "refused"]).code(2);
 }
 
 #[test]

@@ -6,6 +6,29 @@ use zoo::{Mask, Observation};
 use crate::Result;
 use crate::attention::{corner_mask, probabilities};
 use crate::cache::Entries;
+use crate::prefill::CacheShape;
+
+/// What prefill records, each observation once.
+pub(crate) fn distinct(observations: &[Observation]) -> Vec<Observation> {
+    let mut distinct = observations.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct
+}
+
+/// Bytes that these observations of a prompt of `tokens` take at most: their sums, and the queries that wait.
+pub(crate) fn recorded_bytes(
+    shape: &CacheShape,
+    tokens: usize,
+    observations: &[Observation],
+) -> usize {
+    let per_head = |observation| match observation {
+        Observation::AllQueries(Mask::Corner(_)) => 1 + shape.head_dim,
+        Observation::AllQueries(Mask::Causal) | Observation::LastQueries(_) => 1,
+    };
+    let numbers: usize = distinct(observations).into_iter().map(per_head).sum();
+    size_of::<f32>() * numbers * shape.query_heads * shape.layers * tokens
+}
 
 /// Attention that each prompt entry received, per layer and query head: column sums, accumulated block by block.
 #[derive(Debug)]
@@ -34,6 +57,14 @@ impl Recorder {
 
     pub(crate) fn observation(&self) -> Observation {
         self.observation
+    }
+
+    /// Bytes that it holds.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let sums: usize = self.layers.iter().map(Vec::len).sum();
+        let waiting: usize = self.waiting.iter().flatten().map(Tensor::elem_count).sum();
+        size_of::<f32>() * (sums + waiting)
     }
 
     /// One row per query head, `(tokens,)` each.

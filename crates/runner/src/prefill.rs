@@ -9,7 +9,7 @@ use zoo::{Granularity, Layer, Observation, Policies, PrefillPolicy, View};
 use crate::attention::{block, causal_mask, grouped, ungrouped};
 use crate::cache::Entries;
 use crate::llama::{Attend, Llama};
-use crate::observe::Recorder;
+use crate::observe::{Recorder, distinct};
 use crate::{Config, Error, Result};
 
 /// Rows that prefill computes at a time: no scores are ever held for more.
@@ -160,7 +160,7 @@ pub(crate) struct CacheShape {
 }
 
 impl CacheShape {
-    fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let Config { layers, query_heads, kv_heads, head_dim, .. } = *config;
         Self { layers, query_heads, kv_heads, head_dim }
     }
@@ -193,15 +193,12 @@ impl Reader {
         device: &Device,
     ) -> Result<Self> {
         let CacheShape { layers, query_heads, kv_heads, head_dim } = *shape;
-        let mut distinct = observations.to_vec();
-        distinct.sort_unstable();
-        distinct.dedup();
         Ok(Self {
             layers: (0..layers)
                 .map(|_| Entries::new((kv_heads, head_dim), tokens, DType::F32, device))
                 .collect::<Result<_>>()?,
             group: query_heads / kv_heads,
-            recorders: distinct
+            recorders: distinct(observations)
                 .into_iter()
                 .map(|observation| Recorder::new(observation, layers, query_heads, tokens))
                 .collect(),
@@ -270,9 +267,10 @@ impl Attend for Reader {
 
 #[cfg(test)]
 mod tests {
-    use zoo::{Allocate, DecodePolicy, Pin, Score, Selector};
+    use zoo::{Allocate, DecodePolicy, Mask, Pin, Score, Selector};
 
     use super::*;
+    use crate::observe::recorded_bytes;
 
     fn prefilled(tokens: u32) -> Prefilled {
         let rows = Tensor::zeros((tokens as usize, 2, 4), DType::F32, &Device::Cpu).unwrap();
@@ -330,6 +328,27 @@ mod tests {
         let (whole, copied) = (whole.unwrap(), copied.unwrap());
         assert_eq!((whole.layers[0].heads(), copied.layers[0].heads()), (2, 6));
         assert_eq!(copied.bytes(), 3 * whole.bytes());
+    }
+
+    #[test]
+    fn a_reader_holds_what_is_forecast_of_its_observations() {
+        let shape = CacheShape { layers: 3, query_heads: 4, kv_heads: 2, head_dim: 8 };
+        let (all, tokens) = (Observation::AllQueries, BLOCK + 10);
+        let (causal, corner, last) =
+            (all(Mask::Causal), all(Mask::Corner(8)), Observation::LastQueries(8));
+        for observations in [&[][..], &[causal, last], &[corner], &[last, corner, causal, corner]] {
+            let mut reader =
+                Reader::with_shape(&shape, tokens, observations, &Device::Cpu).unwrap();
+            for rows in [BLOCK, 10] {
+                let of = |heads| Tensor::zeros((rows, heads, 8), DType::F32, &Device::Cpu).unwrap();
+                for layer in 0..shape.layers {
+                    reader.attend(layer, &of(4), &of(2), &of(2)).unwrap();
+                }
+                reader.advance(rows);
+            }
+            let held: usize = reader.recorders.iter().map(Recorder::bytes).sum();
+            assert_eq!(held, recorded_bytes(&shape, tokens, observations), "{observations:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the published cache classes fix for both halves of an arm.
 
+use std::fmt;
+
 use crate::{
     Context, DecodePolicy, Pin, PrefillPolicy, Published, Quota, Schedule, Score, Selector,
 };
@@ -58,6 +60,23 @@ impl Class {
     ) -> Quota {
         let derived = || interval(budget, recent, context);
         Quota::Counted { recent, interval: own.or(self.interval).unwrap_or_else(derived) }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; decode counts from ", self.policy)?;
+        match self.capacity {
+            Some(capacity) => write!(f, "entry {capacity}")?,
+            None => write!(f, "the prompt's end")?,
+        }
+        if let Some(interval) = self.interval {
+            write!(f, ", grows every {interval} steps unless told otherwise")?;
+        }
+        if self.carries_counters {
+            write!(f, ", and goes on with the counters of the sample before")?;
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ mod view;
 
 pub use arm::{Arm, Granularity, Mode, Policies};
 pub use error::Error;
-pub use method::{Context, Decode, Method, Phase, Prefill};
+pub use method::{Context, Decode, Method, Parameter, Phase, Prefill};
 pub use parts::{
     Allocate, Counters, Layer, Mask, Observation, Pin, Pool, Published, Pyramid, Quota, Reduce,
     Schedule, Score, Size, Steps, stream,

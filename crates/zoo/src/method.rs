@@ -82,6 +82,17 @@ pub struct Method {
     /// Where it may stand.
     pub phase: Phase,
     source: &'static str,
+    /// How its parameters' declaration begins in `source`.
+    declaration: &'static str,
+}
+
+/// What a method lets a user choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Key in TOML.
+    pub key: &'static str,
+    /// What it means.
+    pub about: String,
 }
 
 /// Declares one phase's methods: name in TOML, variant, parameters, file.
@@ -126,6 +137,7 @@ macro_rules! methods {
             name: $name,
             phase: Phase::$phase,
             source: include_str!(concat!("methods/", $file)),
+            declaration: concat!("pub struct ", stringify!($parameters), " {"),
         }),*];
     };
 }
@@ -179,6 +191,14 @@ impl Prefill {
         self.check()?;
         self.method().published().ok_or(Error::Unpublished { method: self.name() })
     }
+
+    /// The parts of what SCOPE's published code does in its place, in words.
+    ///
+    /// # Errors
+    /// As [`Prefill::check`], and [`Error::Unpublished`].
+    pub fn published_parts(&self) -> Result<String, Error> {
+        Ok(self.published()?.to_string())
+    }
 }
 
 impl Decode {
@@ -206,6 +226,14 @@ impl Decode {
         let published = self.method().published(class, context);
         published.ok_or(Error::Unpublished { method: self.name() })
     }
+
+    /// The parts of what SCOPE's published code does in its place behind a prefill method, in words.
+    ///
+    /// # Errors
+    /// As [`Decode::check`], and [`Error::Unpublished`] for either.
+    pub fn published_parts(&self, behind: &Prefill, context: Context) -> Result<String, Error> {
+        Ok(self.published(&behind.published()?, context)?.to_string())
+    }
 }
 
 impl Method {
@@ -222,8 +250,47 @@ impl Method {
         self.source.lines().map_while(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// Its parameters in the order of its file, with the words that document them there.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let fields = self.source.split_once(self.declaration).map_or("", |(_, fields)| fields);
+        let (mut parameters, mut about) = (vec![], vec![]);
+        for line in fields.lines().take_while(|line| !line.starts_with('}')).map(str::trim) {
+            if let Some(words) = line.strip_prefix("///") {
+                about.push(words.trim());
+            } else if let Some((key, _)) =
+                line.strip_prefix("pub ").and_then(|line| line.split_once(':'))
+            {
+                parameters.push(Parameter { key, about: about.join(" ") });
+                about.clear();
+            }
+        }
+        parameters
+    }
+
     /// The first sentence of its page.
     pub fn summary(&self) -> &'static str {
         self.source.lines().next().map_or("", |line| line.trim_start_matches("//!").trim())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_knows_the_parameters_that_toml_takes() {
+        for method in Method::all() {
+            let written = format!("name = {:?}\nunknown = 1", method.name);
+            let complaint = match method.phase {
+                Phase::Prefill => toml::from_str::<Prefill>(&written).unwrap_err().to_string(),
+                Phase::Decode => toml::from_str::<Decode>(&written).unwrap_err().to_string(),
+            };
+            let (_, expected) = complaint.split_once("unknown field `unknown`").unwrap();
+            let expected: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            let parameters = method.parameters();
+            let keys: Vec<&str> = parameters.iter().map(|parameter| parameter.key).collect();
+            assert_eq!(keys, expected, "{method:?}: {complaint}");
+            assert!(parameters.iter().all(|parameter| parameter.about.ends_with('.')), "{keys:?}");
+        }
     }
 }

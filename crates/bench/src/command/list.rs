@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use anyhow::{Context as _, Result};
-use zoo::{Context, Decode, Method, Phase, Prefill};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::Table;
+use zoo::{Context, Decode, Method, Parameter, Phase, Prefill};
 
 use super::print;
 use crate::fault::Fault;
@@ -32,12 +35,7 @@ pub(crate) fn methods(name: Option<&str>) -> Result<()> {
     };
     let mut text = format!("# {name}\n\n{}\n", first.page());
     for method in &shown {
-        let _ = write!(
-            text,
-            "\n## As a {} method\n\n{}",
-            phase(method.phase),
-            example(method.name, method.phase)?
-        );
+        let _ = write!(text, "\n## As a {} method\n\n{}", phase(method.phase), example(method)?);
     }
     print(&text)
 }
@@ -49,27 +47,65 @@ fn phase(phase: Phase) -> &'static str {
     }
 }
 
-/// A method at the settings of SCOPE's 4K suite: as TOML, and as parts.
-fn example(name: &str, phase: Phase) -> Result<String> {
+/// A method at the settings of SCOPE's 4K suite: as TOML, its parameters, its parts, and what the published code does in its place.
+fn example(method: &Method) -> Result<String> {
     let context = Context { max_new_tokens: 4096 };
-    let (toml, parts) = match phase {
+    match method.phase {
         Phase::Prefill => {
-            let method = named(Prefill::examples(), name)?;
-            (toml::to_string(&method)?, method.policy()?.to_string())
+            let example = named(Prefill::examples(), method.name)?;
+            let parts = example.policy()?.to_string();
+            section(method, &example, &parts, "", example.published_parts())
         }
         Phase::Decode => {
-            let method = named(Decode::examples(), name)?;
-            (toml::to_string(&method)?, method.policy(context)?.to_string())
+            let example = named(Decode::examples(), method.name)?;
+            let parts = example.policy(context)?.to_string();
+            // The study paired unified methods with their own prefill, all others with H2O's.
+            let behind = named(Prefill::examples(), method.name)
+                .or_else(|_| named(Prefill::examples(), "h2o"))?;
+            let place = format!(", behind prefill `{}`", behind.name());
+            let published = example.published_parts(&behind, context);
+            section(method, &example, &parts, &place, published)
         }
-    };
-    let inline: Vec<&str> = toml.lines().collect();
-    Ok(format!(
-        "In TOML, at the settings of SCOPE's 4K suite: `{{ {} }}`\n\nParts: {parts}\n",
-        inline.join(", ")
-    ))
+    }
 }
 
-fn named<T: serde::Serialize>(methods: Vec<T>, name: &str) -> Result<T> {
+fn section<T: Serialize + DeserializeOwned>(
+    method: &Method,
+    example: &T,
+    parts: &str,
+    place: &str,
+    published: Result<String, zoo::Error>,
+) -> Result<String> {
+    let table = Table::try_from(example)?;
+    let toml = table.to_string();
+    let inline: Vec<&str> = toml.lines().collect();
+    let mut text =
+        format!("In TOML, at the settings of SCOPE's 4K suite: `{{ {} }}`\n", inline.join(", "));
+    for (i, Parameter { key, about }) in method.parameters().into_iter().enumerate() {
+        let above = if i == 0 { "\n" } else { "" };
+        let _ = writeln!(text, "{above}- `{key}`{}: {about}", default::<T>(&table, key)?);
+    }
+    let published = match published {
+        Ok(parts) => format!("{place}, per query head: {parts}"),
+        Err(zoo::Error::Unpublished { .. }) => ": not in the study's code".to_owned(),
+        Err(error) => return Err(error.into()),
+    };
+    let _ = write!(text, "\nParts: {parts}\n\nAs published (`mode = \"reference\"`){published}\n");
+    Ok(text)
+}
+
+/// What a method takes where its key is left out.
+fn default<T: Serialize + DeserializeOwned>(example: &Table, key: &str) -> Result<String> {
+    let mut without = example.clone();
+    without.remove(key);
+    let Ok(method) = without.try_into::<T>() else { return Ok(", required".to_owned()) };
+    Ok(match Table::try_from(&method)?.get(key) {
+        Some(value) => format!(" = {value}"),
+        None => ", optional".to_owned(),
+    })
+}
+
+fn named<T: Serialize>(methods: Vec<T>, name: &str) -> Result<T> {
     let is_it = |method: &T| serde_json::to_value(method).is_ok_and(|value| value["name"] == name);
     methods.into_iter().find(is_it).with_context(|| format!("method `{name}` has no example"))
 }

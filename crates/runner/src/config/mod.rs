@@ -3,6 +3,10 @@
 mod huggingface;
 
 use serde::{Deserialize, Serialize};
+use zoo::Observation;
+
+use crate::observe::recorded_bytes;
+use crate::prefill::CacheShape;
 
 /// The shape of a Llama-family decoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +63,11 @@ impl Config {
     /// Bytes that one token takes in the cache, over all layers and KV heads, at `bytes` per number.
     pub fn token_bytes(&self, bytes: usize) -> usize {
         2 * self.layers * self.kv_heads * self.head_dim * bytes
+    }
+
+    /// Bytes that prefill takes at most, beside the cache, to record these observations of a prompt of `tokens`.
+    pub fn recorded_bytes(&self, tokens: usize, observations: &[Observation]) -> usize {
+        recorded_bytes(&CacheShape::of(self), tokens, observations)
     }
 
     /// What makes these numbers unusable, if anything does.

@@ -8,23 +8,33 @@ use std::path::{Component, Path};
 
 use anyhow::Result;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use self::case::Case;
 use super::print;
 use crate::cli::ReplayArgs;
-use crate::fault::{Class, Fault};
+use crate::fault::{self, Class, Fault};
 use crate::whole_file;
 
-/// Cases, as the published code's parameters describe them.
+/// Cases, as the published code's parameters describe them. One that cannot be read costs the others nothing.
 #[derive(Debug, Deserialize)]
 struct Manifest {
-    cases: Vec<Case>,
+    cases: Vec<Entry>,
 }
 
-/// Replays a manifest's cases and writes what each kept.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    name: String,
+    #[serde(flatten)]
+    parameters: Map<String, Value>,
+}
+
+/// Replays a manifest's cases, writes what each kept, and reports each that cannot be replayed.
+///
+/// # Errors
+/// [`Fault`] of the gravest case's class, after all of them.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<()> {
-    let cases = read_manifest(&args.manifest)?;
-    let chosen = choose(cases, &args.cases)?;
+    let entries = choose(read_manifest(&args.manifest)?, &args.cases)?;
     let folder = args.manifest.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let same = |out| fs::canonicalize(folder).is_ok_and(|folder| folder == out);
@@ -34,14 +44,35 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<()> {
             .into());
     }
     fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
-    for case in &chosen {
-        let path = folder.join(case.file.clone().unwrap_or_else(|| case.file_name()));
-        let replayed = case.run(&path)?;
-        let out = args.out.join(case.file_name());
-        let bytes = kept::serialise(&replayed)?;
-        whole_file::write(&out, &bytes)?;
+    let total = entries.len();
+    let failures: Vec<Class> = entries
+        .into_iter()
+        .filter_map(|Entry { name, parameters }| {
+            let replayed = replay_one(&name, parameters, folder, &args.out);
+            let error = replayed.err()?.context(format!("case `{name}`"));
+            Some(fault::report(&error))
+        })
+        .collect();
+    let failed = failures.len();
+    print(&format!("{} cases written to {}\n", total - failed, args.out.display()))?;
+    match failures.into_iter().max_by_key(|class| class.gravity()) {
+        Some(gravest) => {
+            Err(Fault::new(gravest, format!("{failed} of {total} cases not replayed")).into())
+        }
+        None => Ok(()),
     }
-    print(&format!("{} cases written to {}\n", chosen.len(), args.out.display()))
+}
+
+fn replay_one(name: &str, mut entry: Map<String, Value>, folder: &Path, out: &Path) -> Result<()> {
+    entry.insert("name".to_owned(), name.into());
+    let case = Case::read(&Value::Object(entry))?;
+    if ![case.file_name(), case.recording()].iter().all(|file| is_plain_name(file)) {
+        let fault = Fault::data("names a file outside its folder");
+        return Err(fault.hint("names are plain: no `/` and no `..`").into());
+    }
+    let replayed = case.run(&folder.join(case.recording()))?;
+    whole_file::write(&out.join(case.file_name()), &kept::serialise(&replayed)?)?;
+    Ok(())
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
@@ -49,27 +80,19 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
         .hint("give another folder with `--out`")
 }
 
-fn read_manifest(path: &Path) -> Result<Vec<Case>> {
+fn read_manifest(path: &Path) -> Result<Vec<Entry>> {
     let shown = path.display();
     let bytes =
         fs::read(path).map_err(|error| Fault::data(format!("cannot read `{shown}`: {error}")))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+    let Manifest { cases } = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::data(format!("`{shown}` is not a manifest of replay cases: {error}"))
     })?;
-    for case in &manifest.cases {
-        let files = [Some(case.file_name()), case.file.clone()];
-        if !files.into_iter().flatten().all(|file| is_plain_name(&file)) {
-            let message =
-                format!("`{shown}`: case `{}` names a file outside its folder", case.name);
-            return Err(Fault::data(message).hint("names are plain: no `/` and no `..`").into());
-        }
-    }
-    let mut names: Vec<&str> = manifest.cases.iter().map(|case| case.name.as_str()).collect();
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     names.sort_unstable();
     if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
         return Err(Fault::data(format!("`{shown}`: two cases are called `{twice}`")).into());
     }
-    Ok(manifest.cases)
+    Ok(cases)
 }
 
 fn is_plain_name(file: &Path) -> bool {
@@ -78,14 +101,14 @@ fn is_plain_name(file: &Path) -> bool {
 }
 
 /// The cases of these names, in the order of the manifest; all of them if none is named.
-fn choose(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>> {
+fn choose(cases: Vec<Entry>, names: &[String]) -> Result<Vec<Entry>> {
     let known: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         let hint = format!("the manifest has: {}", known.join(", "));
         return Err(Fault::usage(format!("no case `{unknown}`")).hint(hint).into());
     }
-    let wanted = |case: &Case| names.is_empty() || names.contains(&case.name);
-    let chosen: Vec<Case> = cases.into_iter().filter(wanted).collect();
+    let wanted = |case: &Entry| names.is_empty() || names.contains(&case.name);
+    let chosen: Vec<Entry> = cases.into_iter().filter(wanted).collect();
     if chosen.is_empty() {
         return Err(Fault::new(Class::Empty, "the manifest has no cases").into());
     }
