@@ -175,6 +175,10 @@ enum DatasetCommand {
     Build(BuildArgs),
     /// List the published sets, and what the data folder has of them
     List(ListArgs),
+    /// Make rows to train a model of the synthetic task on: a request in JSON per line of stdin, rows on stdout
+    Rows,
+    /// Print the `tokenizer.json` of the synthetic task
+    Tokenizer,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +326,8 @@ pub(crate) fn dispatch() -> Result<()> {
         Some(Command::Dataset { command }) => match command {
             DatasetCommand::Build(args) => command::dataset::build(&args),
             DatasetCommand::List(args) => command::dataset::list(&args),
+            DatasetCommand::Rows => command::rows::rows(),
+            DatasetCommand::Tokenizer => command::rows::tokenizer(),
         },
         Some(Command::Generate(args)) => command::generate(&args),
         Some(Command::Nll(args)) => command::nll(&args),

@@ -32,6 +32,7 @@ pub mod score;
 pub mod set;
 pub mod source;
 pub mod statistics;
+pub mod synthetic;
 pub mod task;
 
 pub use audit::Audit;

@@ -3,6 +3,7 @@
 pub(crate) mod dataset;
 mod list;
 mod replay;
+pub(crate) mod rows;
 mod score;
 mod text;
 

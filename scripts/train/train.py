@@ -1,0 +1,227 @@
+"""Trains the embedded model. `scripts/train-embedded` calls this; it says how.
+
+Schedules are in tokens, and rows depend on the step alone, so a run that was interrupted goes on as if it had not been.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from model import Llama, Shape, export, rotations
+from rows import CLASSES, Rows
+
+# How much a token counts, by class.
+WEIGHTS = {"given": 0.0, "other": 1.0, "first": 2.0, "reference": 2.0, "price": 2.0, "result": 1.5, "end": 1.5}
+# From which share of the run on rows have which lengths, and how often.
+LENGTHS = [
+    (0.00, {64: 1, 128: 3}),
+    (0.06, {128: 2, 256: 2}),
+    (0.16, {128: 1, 256: 4, 512: 5}),
+    (0.32, {256: 2, 512: 5, 1024: 3}),
+    (0.55, {256: 1, 512: 3, 1024: 5, 1536: 2}),
+    (0.75, {256: 1, 512: 2, 1024: 4, 1536: 3, 2560: 3}),
+]
+STEP_TOKENS = 4096
+
+
+def shares(length, done):
+    """Percent of each kind of row. Drills stay until late: references and prices are learned last."""
+    drills = 60 * (1 - done) if done < 0.8 else 8
+    arithmetic = (18 if done < 0.3 else 6) if length <= 256 else 0
+    part = {"recall": 0.36, "reference": 0.44, "price": 0.20}
+    if length < 128:
+        part = {"recall": 0.0, "reference": 0.3, "price": 0.4}
+    drawn = {kind: round(10 * drills * share) for kind, share in part.items()}
+    rest = 1000 - sum(drawn.values()) - 10 * arithmetic
+    return {**drawn, "arithmetic": 10 * arithmetic, "document": rest}
+
+
+def newton_schulz(g):
+    """The nearest half-orthogonal matrices, (many, rows, columns), roughly: Jordan et al. 2024, Muon."""
+    wide = g if g.shape[1] <= g.shape[2] else g.transpose(1, 2)
+    x = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        a = x @ x.transpose(1, 2)
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x if g.shape[1] <= g.shape[2] else x.transpose(1, 2)
+
+
+class Muon:
+    """Matrices of one shape at a time."""
+
+    def __init__(self, matrices, rate, decay):
+        shapes = sorted({tuple(w.shape) for w in matrices})
+        self.groups = [[w for w in matrices if tuple(w.shape) == shape] for shape in shapes]
+        self.momenta = [torch.zeros(len(g), *g[0].shape) for g in self.groups]
+        self.rate, self.decay = rate, decay
+
+    def step(self, factor):
+        rate = self.rate * factor
+        for group, momentum in zip(self.groups, self.momenta):
+            gradients = torch.stack([w.grad for w in group])
+            momentum.lerp_(gradients, 0.05)
+            rows, columns = gradients.shape[1:]
+            update = newton_schulz(gradients.lerp(momentum, 0.95)) * max(1, rows / columns) ** 0.5
+            for w, u in zip(group, update):
+                w.data.mul_(1 - rate * self.decay).sub_(u, alpha=rate)
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.rows = Rows(options.bench)
+        self.tokenizer = subprocess.check_output([options.bench, "dataset", "tokenizer"], text=True)
+        torch.manual_seed(options.seed)
+        vocabulary = self.tokenizer.count('": ') and len(__import__("json").loads(self.tokenizer)["model"]["vocab"])
+        self.model = Llama(Shape(vocabulary, hidden=options.hidden, intermediate=3 * options.hidden,
+                                 query_heads=options.hidden // 32, layers=options.layers))
+        self.muon = Muon(self.model.matrices(), options.matrix_rate, 0.02)
+        self.adam = torch.optim.AdamW(self.model.others(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.rotation = rotations(self.model.shape, self.model.shape.context)
+        self.weights = torch.tensor([WEIGHTS[name] for name in CLASSES])
+        self.step = self.tokens = 0
+        self.seconds = 0.0
+        self.losses = {}
+        self.folder = Path(options.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def done(self):
+        return self.tokens / (self.options.million_tokens * 1e6)
+
+    def rate(self):
+        warm = min(1.0, (self.step + 1) / 20)
+        return warm * min(1.0, max(0.02, (1 - self.done()) / self.options.cooldown))
+
+    def batch(self):
+        lengths = [mix for start, mix in LENGTHS if self.done() >= start][-1]
+        draw = random.Random(f"{self.options.seed} {self.step}")
+        (length,) = draw.choices(list(lengths), list(lengths.values()))
+        tokens, classes = self.rows.ask(
+            seed=self.options.seed << 32 | self.step,
+            split="train",
+            length=length,
+            rows=max(1, round(STEP_TOKENS / length)),
+            shares=shares(length, self.done()),
+            shuffled=int(800 * max(0.0, 1 - self.done() / 0.85)),
+        )
+        return torch.from_numpy(tokens), torch.from_numpy(classes)
+
+    def forward(self, tokens, classes):
+        """Logits, and what should follow, at every place whose next token is learned."""
+        length = tokens.shape[1] - 1
+        wanted = classes[:, 1:].reshape(-1)
+        where = wanted.nonzero().squeeze(1)
+        rotation = [table[:length] for table in self.rotation]
+        logits = self.model(tokens[:, :-1], rotation, where)
+        return logits, tokens[:, 1:].reshape(-1)[where], wanted[where]
+
+    def train_step(self):
+        tokens, classes = self.batch()
+        logits, targets, kinds = self.forward(tokens, classes)
+        weights = self.weights[kinds]
+        loss = (F.cross_entropy(logits, targets, reduction="none") * weights).sum() / weights.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.others(), 1.0)
+        factor = self.rate()
+        for group in self.adam.param_groups:
+            group["lr"] = self.options.rate * factor
+        self.adam.step()
+        self.muon.step(factor)
+        self.model.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += tokens.numel()
+        length = tokens.shape[1]
+        self.losses[length] = 0.9 * self.losses.get(length, loss.item()) + 0.1 * loss.item()
+
+    @torch.no_grad()
+    def evaluate(self):
+        """Share of right next tokens by class, on documents of the development split."""
+        lines = []
+        sizes = [(12, 1024, 4), (30, 2048, 2)] + [(60, 4000, 2)] * (self.done() > 0.7)
+        for questions, length, rows in sizes:
+            tokens, classes = self.rows.ask(seed=0, split="development", length=length, rows=rows,
+                                            shares={"document": 1}, questions=questions)
+            longest = int((tokens != 0).sum(1).max())
+            tokens, classes = torch.from_numpy(tokens[:, :longest]), torch.from_numpy(classes[:, :longest])
+            logits, targets, kinds = self.forward(tokens, classes)
+            right = (logits.argmax(-1) == targets).float()
+            shown = [f"{CLASSES[k]} {100 * right[kinds == k].mean():.1f}" for k in range(1, len(CLASSES))]
+            lines.append(f"  {questions} questions: " + ", ".join(shown))
+        return lines
+
+    def checkpoint(self):
+        state = {"model": self.model.state_dict(), "adam": self.adam.state_dict(), "momenta": self.muon.momenta,
+                 "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "losses": self.losses}
+        unfinished = self.folder / "checkpoint.unfinished"
+        torch.save(state, unfinished)
+        unfinished.rename(self.folder / "checkpoint.pt")
+
+    def resume(self):
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path)
+        self.model.load_state_dict(state["model"])
+        self.adam.load_state_dict(state["adam"])
+        self.muon.momenta = state["momenta"]
+        for name in ("step", "tokens", "seconds", "losses"):
+            setattr(self, name, state[name])
+
+    def log(self, line):
+        print(line, flush=True)
+        with (self.folder / "log.txt").open("a") as file:
+            file.write(line + "\n")
+
+    def go(self):
+        self.resume()
+        if self.step == 0:
+            count = sum(w.numel() for w in self.model.parameters())
+            self.log(f"{count} parameters; {vars(self.options)}")
+        started, told, looked = time.time() - self.seconds, self.tokens, time.time()
+        while self.done() < 1:
+            if time.time() - looked > 3:
+                looked = time.time()
+                share_cores()
+            self.train_step()
+            self.seconds = time.time() - started
+            if self.tokens - told >= 5e5 or self.done() >= 1:
+                told = self.tokens
+                losses = " ".join(f"{length}:{loss:.4f}" for length, loss in sorted(self.losses.items()))
+                self.log(f"{self.tokens / 1e6:.2f} M tokens, step {self.step}, {self.seconds:.0f} s, rate {self.rate():.2f}, loss {losses}")
+                self.checkpoint()
+                if self.tokens // 1e6 != (self.tokens - 5e5) // 1e6 or self.done() >= 1:
+                    for line in self.evaluate():
+                        self.log(line)
+        export(self.model, self.tokenizer, self.folder / "model")
+        self.log(f"done: {self.tokens} tokens, {self.step} steps, {self.seconds:.0f} s")
+
+
+def share_cores():
+    """All cores while they are idle, one while others work: threads that wait for each other on a busy machine are slower than one."""
+    runnable = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
+    others = runnable - torch.get_num_threads()
+    torch.set_num_threads(1 if others > 0 else os.cpu_count())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bench", required=True, help="the program")
+    parser.add_argument("--folder", required=True, help="where checkpoints, the log and the model go")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--million-tokens", type=float, default=32)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--matrix-rate", type=float, default=0.01)
+    parser.add_argument("--rate", type=float, default=0.003)
+    parser.add_argument("--cooldown", type=float, default=0.4)
+    Run(parser.parse_args()).go()
+
+
+if __name__ == "__main__":
+    main()
