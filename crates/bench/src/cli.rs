@@ -183,14 +183,14 @@ enum DatasetCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// gsm8k, mmlu or csqa
+    /// gsm8k, mmlu, csqa or synthetic
     pub(crate) dataset: String,
     /// Questions per prompt
     #[arg(long, value_name = "N")]
     pub(crate) k: usize,
-    /// Folder of raw questions: JSON lines or CSV, gzipped or not, or the hub's Parquet
-    #[arg(long, value_name = "DIR")]
-    pub(crate) raw: PathBuf,
+    /// Folder of raw questions: JSON lines or CSV, gzipped or not, or the hub's Parquet; none for `synthetic`
+    #[arg(long, value_name = "DIR", required_if_eq_any = [("dataset", "gsm8k"), ("dataset", "mmlu"), ("dataset", "csqa")])]
+    pub(crate) raw: Option<PathBuf>,
     /// Folder of the published worked examples (default: `prompts` beside the raw folder, else our own examples)
     #[arg(long, value_name = "DIR")]
     pub(crate) prompts: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use evaluator::{Dataset, Sample, Set, Source, Task, Worked, prompt};
+use evaluator::{Dataset, Sample, Set, Source, Task, Worked, prompt, synthetic};
 use serde::Deserialize;
 
 use crate::experiment::{SourceChoice, TaskChoice};
@@ -16,6 +16,9 @@ const OWN: &str = include_str!("../../../datasets/gsm8k/own.jsonl");
 /// The prompts of a task: from the data folder if one is named, else from the hub, or our own.
 pub(crate) fn load(choice: &TaskChoice, data: Option<&Path>, offline: bool) -> Result<Set> {
     let task = Task::of(choice.dataset)?;
+    if let Some(mix) = &task.mix {
+        return Ok(synthetic::set(task, choice.questions, choice.mix.as_ref().unwrap_or(mix))?);
+    }
     let set = match (choice.source, data) {
         (SourceChoice::Own, _) => own(task, choice.questions)?,
         (SourceChoice::Published, Some(folder)) => Set::load(task, choice.questions, folder)?,
@@ -53,7 +56,7 @@ fn own(task: &Task, questions: usize) -> Result<Set> {
         let (questions, answers): (Vec<String>, Vec<String>) =
             batch.iter().map(|problem| (problem.question.clone(), problem.answer.clone())).unzip();
         let prompt = prompt::build(task, worked.text(None)?, &questions);
-        Ok(Sample { index, subject: None, prompt, questions, answers })
+        Ok(Sample { index, subject: None, prompt, questions, answers, kinds: Vec::new() })
     });
     Ok(Set {
         dataset: task.dataset,

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use evaluator::synthetic::Kind;
 use evaluator::{Dataset, Source, SystemText};
 use serde::{Deserialize, Serialize};
 use zoo::{Counters, Decode, Granularity, Mode, Prefill};
@@ -36,6 +37,9 @@ pub(crate) struct Record {
     pub(crate) questions: usize,
     /// Gold answers as the set has them, so that scoring needs no data.
     pub(crate) answers: Vec<String>,
+    /// What each question needs, where the set tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kinds: Vec<Kind>,
     pub(crate) arm: String,
     pub(crate) prefill: Prefill,
     pub(crate) decode: Decode,
@@ -123,6 +127,7 @@ impl Record {
         let lists = [
             ("dataset", self.dataset.parse::<Dataset>().is_err()),
             ("answers", self.answers.is_empty()),
+            ("kinds", ![0, self.answers.len()].contains(&self.kinds.len())),
             ("tokens", self.tokens.is_empty()),
             ("trace", !self.trace.iter().all(|entries| (0.0..1e15).contains(entries))),
         ];

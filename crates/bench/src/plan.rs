@@ -70,6 +70,9 @@ pub(crate) enum Length {
     Estimate(usize),
 }
 
+/// What scores on problems made by rule can show.
+const SYNTHETIC: &str = "Task and prompts are synthetic: word problems made by rule. They show which entries of the cache a method loses, kind of question by kind of question. They say nothing about natural language, and sizes of differences do not carry over to large models; what may carry over is their order.";
+
 /// Characters per ten tokens of Llama-3's tokenizer on LongGenBench prompts, for estimates.
 const CHARACTERS_PER_TEN_TOKENS: usize = 39;
 impl Plan {
@@ -183,6 +186,7 @@ impl Part {
             Source::Unverified => Some(format!(
                 "The prompts of `{dataset}` are those of no published set of this size: its checksum is another one."
             )),
+            Source::Synthetic => Some(SYNTHETIC.to_owned()),
             Source::Published => None,
         }
     }
@@ -251,13 +255,18 @@ fn measure(
 ) -> Result<Length> {
     let (task, system) = (Task::of(asked.dataset)?, asked.system);
     let limit = asked.most_prompt_tokens(task).unwrap_or(usize::MAX);
-    let text = evaluator::prompt::model_input(task, choice.template, system, sample);
+    let text = match asked.prompt {
+        PromptStyle::Raw => sample.prompt.clone(),
+        _ => evaluator::prompt::model_input(task, choice.template, system, sample),
+    };
     let Some(tokenizer) = tokenizer else {
         let tokens = 10 * text.chars().count() / CHARACTERS_PER_TEN_TOKENS;
         return Ok(Length::Estimate(tokens.min(limit)));
     };
     Ok(Length::Tokens(match asked.prompt {
-        PromptStyle::Published => tokenizer.encode(&cut_in_the_middle(tokenizer, text, limit)?)?,
+        PromptStyle::Published | PromptStyle::Raw => {
+            tokenizer.encode(&cut_in_the_middle(tokenizer, text, limit)?)?
+        }
         PromptStyle::Chat => {
             let (system, user) = evaluator::prompt::messages(task, system, sample);
             let mut messages = vec![Message::new("system", system)];

@@ -321,7 +321,7 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 /// Four decimals: more than any of these numbers means, and short in a table.
-fn round(value: f64) -> f64 {
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 

@@ -295,6 +295,7 @@ fn record(
         sample: cell.prompt.sample.index,
         questions: cell.prompt.sample.questions.len(),
         answers: cell.prompt.sample.answers.clone(),
+        kinds: cell.prompt.sample.kinds.clone(),
         arm: cell.arm.label.clone(),
         prefill: cell.arm.prefill.clone(),
         decode: cell.arm.decode.clone(),

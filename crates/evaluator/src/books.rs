@@ -48,7 +48,14 @@ pub(crate) fn load(task: &Task, template: &str, data: &Path) -> Result<Set> {
         let answer = answer.ok_or_else(|| bad("`answer` is empty: a summary is needed"))?;
         let prompt = template.replace(PLACE, &book.context);
         let questions = vec![template.replace(PLACE, "…")];
-        Ok(Sample { index, subject: None, prompt, questions, answers: vec![answer] })
+        Ok(Sample {
+            index,
+            subject: None,
+            prompt,
+            questions,
+            answers: vec![answer],
+            kinds: Vec::new(),
+        })
     });
     Ok(Set {
         dataset: task.dataset,

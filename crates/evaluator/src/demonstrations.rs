@@ -35,7 +35,7 @@ impl Worked {
             Dataset::Gsm8k => include_str!("../../../datasets/gsm8k/demonstrations.txt"),
             Dataset::Mmlu => include_str!("../../../datasets/mmlu/demonstrations.txt"),
             Dataset::Csqa => include_str!("../../../datasets/csqa/demonstrations.txt"),
-            Dataset::EnSum => "",
+            Dataset::EnSum | Dataset::Synthetic => "",
         };
         Self {
             source: Source::OwnDemonstrations,

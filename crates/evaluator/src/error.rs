@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// A data set was named that does not exist.
-    #[error("unknown data set `{given}`: use `gsm8k`, `mmlu`, `csqa` or `en_sum`")]
+    #[error("unknown data set `{given}`: use `gsm8k`, `mmlu`, `csqa`, `en_sum` or `synthetic`")]
     UnknownDataset {
         /// What was asked for.
         given: String,
@@ -39,10 +39,16 @@ pub enum Error {
         questions: usize,
     },
     /// A set was to be built that is read as it comes.
-    #[error("`{dataset}` is not built: put the hub's file into `raw/` of a data folder")]
+    #[error("`{dataset}` is not built from raw data")]
     NotBuilt {
         /// The data set.
         dataset: Dataset,
+    },
+    /// More questions were asked for than the rule can number, or a mix without questions.
+    #[error("`synthetic`: {reason}")]
+    Unmade {
+        /// What is wrong.
+        reason: String,
     },
     /// A compiled-in `task.toml` cannot be used; only a changed source tree causes it.
     #[error("`datasets/{dataset}/task.toml`: {reason}")]

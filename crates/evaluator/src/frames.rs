@@ -20,7 +20,9 @@ pub fn rows(task: &Task, files: &[PathBuf]) -> Result<Rows> {
         Dataset::Gsm8k => Rows::Gsm8k(each(files, gsm8k)?),
         Dataset::Mmlu => Rows::Mmlu(each(files, mmlu)?),
         Dataset::Csqa => Rows::Csqa(each(files, csqa)?),
-        Dataset::EnSum => return Err(Error::NotBuilt { dataset: task.dataset }),
+        Dataset::EnSum | Dataset::Synthetic => {
+            return Err(Error::NotBuilt { dataset: task.dataset });
+        }
     })
 }
 

@@ -12,6 +12,8 @@ use crate::prompt;
 use crate::rows::{Quirks, Rows};
 use crate::set::{Sample, Set};
 use crate::source::Source;
+use crate::synthetic;
+use crate::synthetic::Kind;
 use crate::task::{AnswerKind, Task};
 
 #[derive(Deserialize)]
@@ -20,6 +22,8 @@ struct Line {
     prompt: String,
     questions: Vec<String>,
     answers: Vec<String>,
+    #[serde(default)]
+    kinds: Vec<Kind>,
 }
 
 impl Set {
@@ -29,6 +33,9 @@ impl Set {
     /// [`Error::NoData`] with every path tried, or whatever is wrong with a file that is there, by line.
     pub fn load(task: &Task, questions: usize, data: &Path) -> Result<Self> {
         task.check_questions(questions)?;
+        if let Some(mix) = &task.mix {
+            return synthetic::set(task, questions, mix);
+        }
         if let Some(template) = &task.template {
             return books::load(task, template, data);
         }
@@ -63,7 +70,7 @@ impl Set {
         prompts: Option<&Path>,
     ) -> Result<Self> {
         task.check_questions(questions)?;
-        if task.template.is_some() {
+        if task.template.is_some() || task.mix.is_some() {
             return Err(Error::NotBuilt { dataset: task.dataset });
         }
         let worked = || match prompts {
@@ -132,6 +139,9 @@ impl Line {
                 "{asked} questions and {keys} answers: {questions} of each are needed"
             ));
         }
+        if !self.kinds.is_empty() && self.kinds.len() != asked {
+            return Err(format!("{asked} questions and {} kinds", self.kinds.len()));
+        }
         if task.system_subject.is_some() && self.task.is_none() {
             return Err("the field `task`, which names the subject, is missing".to_owned());
         }
@@ -157,6 +167,7 @@ impl Line {
             prompt: self.prompt,
             questions: self.questions,
             answers: self.answers,
+            kinds: self.kinds,
         }
     }
 }

@@ -101,7 +101,7 @@ impl SystemText {
     }
 }
 
-/// The whole input of a model in the published runs' raw text; with the published system text it is theirs, byte for
+/// The whole input of a model in the published runs' raw text; prompts that are made by rule have nothing round them. With the published system text it is theirs, byte for
 /// byte. The tokenizer adds only its begin-of-text token.
 pub fn model_input(
     task: &Task,
@@ -109,6 +109,9 @@ pub fn model_input(
     system: SystemText,
     sample: &Sample,
 ) -> String {
+    if task.mix.is_some() {
+        return sample.prompt.clone();
+    }
     if task.template.is_some() {
         return template.wrap_turn(&sample.prompt);
     }
@@ -165,6 +168,7 @@ mod tests {
             prompt: "P".into(),
             questions: vec![],
             answers: vec![],
+            kinds: vec![],
         };
         let input = |system| model_input(task, PublishedTemplate::Llama3, system, &sample);
         assert!(input(SystemText::Published).contains("about  \n<</SYS>>\n\nP"));

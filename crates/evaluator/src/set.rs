@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::prompt;
 use crate::rows::{Quirks, Rows};
 use crate::source::Source;
+use crate::synthetic::Kind;
 use crate::task::{Dataset, Task};
 
 /// One prompt: many questions and their keys.
@@ -27,6 +28,8 @@ pub struct Sample {
     pub questions: Vec<String>,
     /// One key per question: a worked solution ending in `#### n`, or a letter.
     pub answers: Vec<String>,
+    /// What each question needs, for questions made by rule; else empty.
+    pub kinds: Vec<Kind>,
 }
 
 /// All prompts of one data set at one size.
@@ -62,7 +65,7 @@ impl Set {
             let text = worked.text(batch.subject.as_deref())?;
             let prompt = prompt::build(task, text, &batch.questions);
             let (subject, questions, answers) = (batch.subject, batch.questions, batch.answers);
-            Ok(Sample { index, subject, prompt, questions, answers })
+            Ok(Sample { index, subject, prompt, questions, answers, kinds: Vec::new() })
         });
         let set = Self {
             dataset: task.dataset,
@@ -128,6 +131,8 @@ struct Line<'a> {
     questions: &'a [String],
     #[serde(serialize_with = "strings")]
     answers: &'a [String],
+    #[serde(skip_serializing_if = "<[Kind]>::is_empty")]
+    kinds: &'a [Kind],
 }
 
 fn strings<S: Serializer>(list: &[String], serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -141,6 +146,7 @@ impl<'a> From<&'a Sample> for Line<'a> {
             prompt: &sample.prompt,
             questions: &sample.questions,
             answers: &sample.answers,
+            kinds: &sample.kinds,
         }
     }
 }

@@ -16,6 +16,9 @@ pub enum Source {
     /// Questions of this program's own.
     #[serde(rename = "own problems")]
     OwnProblems,
+    /// Questions made by rule.
+    #[serde(rename = "synthetic")]
+    Synthetic,
     /// Neither: a set at another size, of other rows, or changed; its checksum is that of no published set.
     #[serde(rename = "unverified")]
     Unverified,
@@ -28,6 +31,7 @@ impl Source {
             Self::Published => "published",
             Self::OwnDemonstrations => "own demonstrations",
             Self::OwnProblems => "own problems",
+            Self::Synthetic => "synthetic",
             Self::Unverified => "unverified",
         }
     }

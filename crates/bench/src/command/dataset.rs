@@ -18,13 +18,16 @@ use crate::whole_file;
 pub(crate) fn build(args: &BuildArgs) -> Result<()> {
     let task = Task::of(args.dataset.parse()?)?;
     check_target(&args.out)?;
-    if !args.raw.is_dir() {
-        let message = format!("`--raw`: `{}` is no folder", args.raw.display());
-        return Err(Fault::data(message)
-            .hint(format!("name the folder that holds `{}`, gzipped or not", task.files.raw))
-            .into());
-    }
-    let set = Set::build(task, args.k, &args.raw, args.prompts.as_deref())?;
+    let set = match (&task.mix, &args.raw) {
+        (Some(mix), None) => evaluator::synthetic::set(task, args.k, mix)?,
+        (_, Some(raw)) if raw.is_dir() => Set::build(task, args.k, raw, args.prompts.as_deref())?,
+        (_, raw) => {
+            let raw = raw.as_deref().unwrap_or(Path::new(""));
+            return Err(Fault::data(format!("`--raw`: `{}` is no folder", raw.display()))
+                .hint(format!("name the folder that holds `{}`, gzipped or not", task.files.raw))
+                .into());
+        }
+    };
     let text = set.to_json_lines()?;
     let sha256 = evaluator::set::sha256(text.as_bytes());
     whole_file::write(&args.out, text.as_bytes()).map_err(|error| {
@@ -46,6 +49,7 @@ pub(crate) fn build(args: &BuildArgs) -> Result<()> {
 /// What a set is worth beside the published one.
 fn standing(task: &Task, set: &Set) -> String {
     match (set.source, task.suite(set.questions_per_sample)) {
+        (Source::Synthetic, _) => "made by rule".to_owned(),
         (Source::Published, _) => "identical to the published set".to_owned(),
         (Source::OwnDemonstrations, _) => {
             "worked examples of our own, since the published ones are absent: not the published prompts".to_owned()

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use evaluator::synthetic::Mix;
 use evaluator::{Dataset, PublishedTemplate, SystemText, Task};
 use runner::Weights;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ pub(crate) struct TaskChoice {
     /// Prompts of more tokens lose their middle, as in the published runs; none where only the task's own limit holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_prompt_tokens: Option<usize>,
+    /// For the synthetic task, how often each kind of question is asked; the task's own mix where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mix: Option<Mix>,
     /// Leave out the samples that the published study left out.
     #[serde(default)]
     pub(crate) drop_published: bool,
@@ -67,6 +71,8 @@ pub(crate) enum PromptStyle {
     Published,
     /// By the model's own chat template.
     Chat,
+    /// As the data set has it, with nothing round it.
+    Raw,
 }
 
 impl PromptStyle {
@@ -75,6 +81,7 @@ impl PromptStyle {
         match self {
             Self::Published => format!("published {}", template.name()),
             Self::Chat => "chat".to_owned(),
+            Self::Raw => "raw".to_owned(),
         }
     }
 }

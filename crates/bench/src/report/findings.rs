@@ -125,10 +125,18 @@ pub(crate) fn comparisons(setting: &Setting) -> Option<Table> {
     (!lines.is_empty()).then(|| Table::new(head, lines))
 }
 
-/// Whether choosing entries by attention beat choosing as many at random or by age.
-fn null_baselines(setting: &Setting) -> Option<String> {
+/// Pairs of a SCOPE strategy and a null baseline that continue the same prefill with the same decode budget.
+pub(crate) fn null_pairs<'s>(
+    setting: &'s Setting<'s>,
+) -> Vec<(&'s ArmSamples<'s>, &'s ArmSamples<'s>)> {
     let mut pairs = pairs(setting);
     pairs.retain(|(left, right)| is_null(right) && left.shared(right).len() > 1);
+    pairs
+}
+
+/// Whether choosing entries by attention beat choosing as many at random or by age.
+fn null_baselines(setting: &Setting) -> Option<String> {
+    let pairs = null_pairs(setting);
     let found: Vec<_> = pairs.iter().filter_map(|(left, right)| significant(left, right)).collect();
     let mut nulls: Vec<_> = pairs.iter().map(|(_, right)| format!("`{}`", right.arm)).collect();
     nulls.sort();

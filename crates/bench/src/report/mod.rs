@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 mod findings;
+mod kinds;
 mod page;
 mod plot;
 pub(crate) mod study;
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 use evaluator::Source;
 use serde::{Deserialize, Serialize};
 
+use self::kinds::KindRow;
 use self::page::{Plot, Section};
 use self::plot::{Accuracy, AccuracyBytes, Lines, Picture};
 use self::study::Setting;
@@ -64,7 +66,7 @@ pub(crate) struct Conditions {
     pub(crate) swept: String,
 }
 
-/// Writes `summary.csv`, `summary.json`, `timings.csv`, `plots/`, `report.md` and `report.html`, each under another
+/// Writes `summary.csv`, `summary.json`, `timings.csv`, where questions have kinds `kinds.csv`, `plots/`, `report.md` and `report.html`, each under another
 /// name first, so that no reader ever sees half a file. Returns how many arms raise an alarm.
 pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Result<usize> {
     let settings = study::settings(&header.arms, records)?;
@@ -87,6 +89,10 @@ pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Resul
         ("report.md", page::markdown(&blocks).into_bytes()),
         ("report.html", page::html(&header.title, &blocks).into_bytes()),
     ];
+    let kinds: Vec<KindRow> = settings.iter().flat_map(kinds::rows).collect();
+    if !kinds.is_empty() {
+        whole_file::write(&folder.join("kinds.csv"), &table::csv(&kinds)?)?;
+    }
     files.iter().try_for_each(|(name, bytes)| whole_file::write(&folder.join(name), bytes))?;
     Ok(rows.iter().filter(|row| !row.alarms.is_empty()).count())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::findings::{comparisons, findings};
+use super::kinds;
 use super::study::Setting;
 use super::table::{self, Table};
 use super::{Conditions, Header};
@@ -90,6 +91,17 @@ fn section_blocks<'a>(section: &'a Section) -> Vec<Block<'a>> {
     let mut plots = section.plots.iter().map(Block::Plot);
     blocks.extend([heading("Accuracy"), Block::Table(table::accuracy(&section.rows))]);
     blocks.extend(plots.by_ref().take(2));
+    if let Some(table) = kinds::table(&kinds::rows(section.setting)) {
+        blocks.extend([
+            heading("By kind of question, answers paired by number"),
+            Block::Table(table),
+        ]);
+        let told = kinds::findings(section.setting);
+        if !told.is_empty() {
+            let words = "SCOPE's strategies against the null baselines that continue the same prefill with the same decode budget:";
+            blocks.extend([Block::Text(words.to_owned()), Block::List(told)]);
+        }
+    }
     if let Some(table) = comparisons(section.setting) {
         blocks.extend([
             heading("SCOPE's strategies at equal budgets, against each other and against the rest"),

@@ -63,6 +63,7 @@ fn record(arm: &str, sample: usize) -> Record {
         sample,
         questions: 6,
         answers: (0..6).map(|question| format!("#### {question}")).collect(),
+        kinds: Vec::new(),
         arm: arm.to_owned(),
         prefill,
         decode,

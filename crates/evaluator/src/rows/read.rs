@@ -34,7 +34,9 @@ impl Rows {
             Dataset::Csqa => Self::Csqa(csqa(&path)?),
             Dataset::Mmlu if path.is_dir() => Self::Mmlu(mmlu_folder(&path)?),
             Dataset::Mmlu => Self::Mmlu(mmlu_archive(&path)?),
-            Dataset::EnSum => return Err(Error::NotBuilt { dataset: task.dataset }),
+            Dataset::EnSum | Dataset::Synthetic => {
+                return Err(Error::NotBuilt { dataset: task.dataset });
+            }
         };
         if rows.is_empty() {
             return Err(Error::Empty { path, what: "questions" });

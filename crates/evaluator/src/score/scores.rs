@@ -14,6 +14,8 @@ pub struct Scores {
     pub aligned: f64,
     /// Per question, by the published rule, whether it was right; none if no answer was left for it. Empty for a summary.
     pub marks: Vec<Option<bool>>,
+    /// The same by answer number.
+    pub aligned_marks: Vec<Option<bool>>,
     /// What the text did with its questions.
     pub audit: Audit,
 }
@@ -30,6 +32,7 @@ impl Scores {
             official: official.accuracy(),
             aligned: aligned.accuracy(),
             marks: official.marks(),
+            aligned_marks: aligned.marks(),
             audit: Audit::new(text, &aligned),
         }
     }
@@ -41,6 +44,7 @@ impl Scores {
             official: if rouge.exceeds_recursion() { 0.0 } else { rouge.f },
             aligned: rouge.f,
             marks: Vec::new(),
+            aligned_marks: Vec::new(),
             audit: Audit {
                 answered,
                 missing: 1 - answered,

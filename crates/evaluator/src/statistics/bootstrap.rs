@@ -45,18 +45,31 @@ pub fn standard_deviation(values: &[f64]) -> Option<f64> {
 /// None of fewer than two values, which say nothing about their spread. Equal values give an interval of no width:
 /// that is what the data say, not that the mean is known exactly.
 pub fn bootstrap_mean(values: &[f64], seed: u64) -> Option<Interval> {
-    if values.len() < 2 {
+    bootstrap(values.len(), seed, |draws| {
+        draws.iter().map(|&draw| values[draw]).sum::<f64>() / values.len() as f64
+    })
+}
+
+/// The 95 % interval of whatever is computed from prompts: `statistic` is given the places of as many as there are, drawn with
+/// replacement, [`RESAMPLES`] times. Of fewer than two prompts none.
+pub fn bootstrap(
+    prompts: usize,
+    seed: u64,
+    statistic: impl Fn(&[usize]) -> f64,
+) -> Option<Interval> {
+    if prompts < 2 {
         return None;
     }
     let mut random = SplitMix64::new(seed);
-    let mut means: Vec<f64> = (0..RESAMPLES)
+    let mut draws = vec![0; prompts];
+    let mut found: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let draws = (0..values.len()).map(|_| values[random.below(values.len())]);
-            draws.sum::<f64>() / values.len() as f64
+            draws.fill_with(|| random.below(prompts));
+            statistic(&draws)
         })
         .collect();
-    means.sort_by(f64::total_cmp);
-    Some(Interval { low: quantile(&means, 25), high: quantile(&means, 975) })
+    found.sort_by(f64::total_cmp);
+    Some(Interval { low: quantile(&found, 25), high: quantile(&found, 975) })
 }
 
 /// The value at so many thousandths of a sorted, non-empty list, between neighbours on a straight line.

@@ -6,11 +6,15 @@
 mod bootstrap;
 mod groups;
 mod paired;
+mod pooled;
 mod sign_flip;
 mod split_mix;
 
-pub use bootstrap::{Interval, RESAMPLES, SEED, bootstrap_mean, mean, standard_deviation};
+pub use bootstrap::{
+    Interval, RESAMPLES, SEED, bootstrap, bootstrap_mean, mean, standard_deviation,
+};
 pub use groups::{Group, by_position};
 pub use paired::{LEAST_PROMPTS, Paired, Verdict, paired, smallest_detectable_difference};
+pub use pooled::Pooled;
 pub use sign_flip::{holm, sign_flip};
 pub use split_mix::SplitMix64;

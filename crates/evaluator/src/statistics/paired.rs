@@ -25,6 +25,19 @@ pub enum Verdict {
     TooFewPrompts,
 }
 
+impl Verdict {
+    /// What an interval of a difference over so many prompts lets one say.
+    pub(super) fn of(interval: Option<Interval>, prompts: usize) -> Self {
+        match interval {
+            None => Self::TooFewPrompts,
+            Some(_) if prompts < LEAST_PROMPTS => Self::TooFewPrompts,
+            Some(Interval { low, .. }) if low > 0.0 => Self::Better,
+            Some(Interval { high, .. }) if high < 0.0 => Self::Worse,
+            Some(_) => Self::NoSignificantDifference,
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -67,13 +80,7 @@ pub fn paired(left: &[f64], right: &[f64], seed: u64) -> Result<Paired> {
     let unpaired = Error::Unpaired { left: left.len(), right: right.len() };
     let difference = mean(&differences).filter(|_| left.len() == right.len()).ok_or(unpaired)?;
     let interval = bootstrap_mean(&differences, seed);
-    let verdict = match interval {
-        None => Verdict::TooFewPrompts,
-        Some(_) if differences.len() < LEAST_PROMPTS => Verdict::TooFewPrompts,
-        Some(Interval { low, .. }) if low > 0.0 => Verdict::Better,
-        Some(Interval { high, .. }) if high < 0.0 => Verdict::Worse,
-        Some(_) => Verdict::NoSignificantDifference,
-    };
+    let verdict = Verdict::of(interval, differences.len());
     let standard_deviation = standard_deviation(&differences);
     Ok(Paired { difference, interval, standard_deviation, prompts: differences.len(), verdict })
 }

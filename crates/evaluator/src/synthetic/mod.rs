@@ -12,6 +12,13 @@ mod vocabulary;
 
 use serde::{Deserialize, Serialize};
 
+use self::document::{Document, Layout};
+use self::draw::Draw;
+use crate::error::{Error, Result};
+use crate::set::{Sample, Set};
+use crate::source::Source;
+use crate::task::Task;
+
 pub use problem::{Kind, Mix};
 pub use rows::{Class, Request, Row, Shares};
 pub use vocabulary::{BOS, EOS, LAST_INDEX, PAD, UNKNOWN, Vocabulary};
@@ -40,3 +47,48 @@ impl Split {
         }
     }
 }
+
+/// Prompts of so many questions for evaluation: as many as the suite of this size has, or as the first suite.
+///
+/// # Errors
+/// [`Error::Unmade`] for more questions than can be numbered, or a mix that asks none.
+pub fn set(task: &Task, questions: usize, mix: &Mix) -> Result<Set> {
+    task.check_questions(questions)?;
+    if questions > LAST_INDEX {
+        let reason =
+            format!("{questions} questions per prompt: they are numbered up to {LAST_INDEX}");
+        return Err(Error::Unmade { reason });
+    }
+    mix.check()?;
+    let suite = task.suite(questions).or(task.suites.first());
+    let samples =
+        (0..suite.map_or(0, |suite| suite.samples)).map(|index| sample(index, questions, mix));
+    Ok(Set {
+        dataset: task.dataset,
+        questions_per_sample: questions,
+        samples: samples.collect(),
+        source: Source::Synthetic,
+        origin: format!("the rule of `datasets/{}`, version {}", task.dataset, task.version),
+    })
+}
+
+fn sample(index: usize, questions: usize, mix: &Mix) -> Sample {
+    let draw = &mut Draw::new(&[Split::Evaluation.salt(), questions as u64, index as u64]);
+    let Document { prompt, problems, .. } =
+        Document::new(&Layout::evaluation(questions), mix, draw);
+    let text = |tokens: &[u16]| Vocabulary::get().text(tokens).trim_start().to_owned();
+    Sample {
+        index,
+        subject: None,
+        prompt: text(&prompt),
+        questions: problems.iter().map(|problem| text(&problem.question)).collect(),
+        answers: problems
+            .iter()
+            .map(|problem| format!("{}. #### {}", text(&problem.solution), problem.value))
+            .collect(),
+        kinds: problems.iter().map(|problem| problem.kind).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

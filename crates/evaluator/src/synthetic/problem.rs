@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draw::Draw;
 use super::vocabulary::{GAINS, ITEMS, LOSSES, NAMES, PACKS, Vocabulary};
+use crate::error::{Error, Result};
 
 /// What a question needs to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ impl fmt::Display for Kind {
 }
 
 /// How often each kind is asked, and what references point at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Mix {
     /// Weight of each kind. References fall back to other kinds while there is too little to refer to.
@@ -69,6 +70,23 @@ impl Default for Mix {
     fn default() -> Self {
         let reach = super::vocabulary::LAST_INDEX;
         Self { direct: 38, multi_step: 20, price: 16, back: 18, pair: 8, again: 500, reach }
+    }
+}
+
+impl Mix {
+    /// # Errors
+    /// [`Error::Unmade`] if no kind has a weight, or a weight is beyond reason.
+    pub fn check(&self) -> Result<()> {
+        let weights = [self.direct, self.multi_step, self.price, self.back, self.pair];
+        let fault = |reason: &str| Err(Error::Unmade { reason: format!("`mix`: {reason}") });
+        match weights {
+            [0, 0, 0, 0, 0] => fault("one kind of question at least needs a weight"),
+            _ if weights.iter().any(|weight| *weight > 1_000_000) => {
+                fault("a weight is above 1000000")
+            }
+            _ if self.again > 1000 => fault("`again` is in thousandths: at most 1000"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Class {
     Given = 0,
     /// None of those below.
     Other = 1,
-    /// The first token of an answer: its question must be found by its index.
+    /// The first token of an answer, whose question must be found by its index; and the index that opens the response.
     First = 2,
     /// The value of an earlier answer.
     Reference = 3,
@@ -52,7 +52,8 @@ pub struct Request {
     /// The mix of questions.
     #[serde(default)]
     pub mix: Mix,
-    /// Exactly so many questions per document, as an evaluation has; a random number where it is absent.
+    /// Documents alone, of exactly so many questions, as prompts of the suites are: with the split `evaluation` and this number as the seed
+    /// they are those of the suite. Otherwise documents are of random sizes.
     #[serde(default)]
     pub questions: Option<usize>,
 }
@@ -92,7 +93,9 @@ impl Request {
 
     fn row(&self, draw: &mut Draw) -> Row {
         let Shares { document, recall, reference, price, arithmetic } = self.shares;
-        let mut row = match draw.weighted(&[document, recall, reference, price, arithmetic]) {
+        let kinds = [document, recall, reference, price, arithmetic];
+        let kind = if self.questions.is_some() { 0 } else { draw.weighted(&kinds) };
+        let mut row = match kind {
             1 => Row::recall(self.length, draw),
             2 => Row::reference(self.length, &self.mix, draw),
             3 => Row::price(self.length, draw),
@@ -186,7 +189,7 @@ impl Row {
                 [_, last] if last == equals => Class::Result,
                 _ => Class::Other,
             };
-            // The first heading of a response is given, as it were, by `Answers:`.
+            // The index that opens a response must be found too, the heading before it need not.
             let class =
                 if token == heading && class == Class::First { Class::Other } else { class };
             self.push(token, class);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// One of the three question sets of `LongGenBench` as SCOPE uses it, or the summaries of `InfiniteBench`.
+/// One of the three question sets of `LongGenBench` as SCOPE uses it, the summaries of `InfiniteBench`, or our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dataset {
@@ -20,13 +20,15 @@ pub enum Dataset {
     /// A book; the answer is a summary of it.
     #[serde(rename = "en_sum")]
     EnSum,
+    /// Word problems made by rule; the answer is a number.
+    Synthetic,
 }
 
 impl Dataset {
     /// All of them, in the order of the published tables.
-    pub const ALL: [Self; 4] = [Self::Gsm8k, Self::Mmlu, Self::Csqa, Self::EnSum];
+    pub const ALL: [Self; 5] = [Self::Gsm8k, Self::Mmlu, Self::Csqa, Self::EnSum, Self::Synthetic];
 
-    /// Those that ask many questions in one prompt.
+    /// The published ones that ask many questions in one prompt.
     pub const QUESTIONS: [Self; 3] = [Self::Gsm8k, Self::Mmlu, Self::Csqa];
 
     /// The name used in files, flags and tables.
@@ -36,6 +38,7 @@ impl Dataset {
             Self::Mmlu => "mmlu",
             Self::Csqa => "csqa",
             Self::EnSum => "en_sum",
+            Self::Synthetic => "synthetic",
         }
     }
 }
@@ -65,6 +68,9 @@ mod tests {
             assert_eq!(dataset.to_string().parse::<Dataset>().unwrap(), dataset);
         }
         let message = "GSM8K".parse::<Dataset>().unwrap_err().to_string();
-        assert_eq!(message, "unknown data set `GSM8K`: use `gsm8k`, `mmlu`, `csqa` or `en_sum`");
+        assert_eq!(
+            message,
+            "unknown data set `GSM8K`: use `gsm8k`, `mmlu`, `csqa`, `en_sum` or `synthetic`"
+        );
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::synthetic::Mix;
+
 use super::{AnswerKind, Cut, Dataset, Files, Hub, Patterns, Suite, Task};
 
 /// A task file as written.
@@ -28,8 +30,11 @@ pub(super) struct File {
     other_max_new_tokens: usize,
     #[serde(default)]
     dropped: Vec<usize>,
+    #[serde(default)]
     hub: Hub,
+    #[serde(default)]
     files: Files,
+    mix: Option<Mix>,
     #[serde(default)]
     patterns: PatternTexts,
     cut: Option<CutTexts>,
@@ -105,6 +110,7 @@ impl File {
             dropped: self.dropped,
             hub: self.hub,
             files: self.files,
+            mix: self.mix,
             patterns,
             cut: cut.transpose()?,
             suites: self.suites,

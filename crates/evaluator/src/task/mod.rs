@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use self::file::File;
 use crate::error::{Error, Result};
+use crate::synthetic::Mix;
 
 mod dataset;
 mod file;
@@ -48,7 +49,7 @@ pub struct Suite {
 }
 
 /// Where the hub keeps the raw questions.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hub {
     /// Repository, `org/name`.
@@ -60,7 +61,7 @@ pub struct Hub {
 }
 
 /// File names inside a data folder, without `.gz`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
     /// The raw questions, in `raw/`.
@@ -125,10 +126,12 @@ pub struct Task {
     pub other_max_new_tokens: usize,
     /// Prompts that the published runs left out.
     pub dropped: Vec<usize>,
-    /// Where the raw questions are on the hub.
+    /// Where the raw questions are on the hub; empty names for a task that is made by rule.
     pub hub: Hub,
-    /// File names in a data folder.
+    /// File names in a data folder; empty for a task that is made by rule.
     pub files: Files,
+    /// By which rule its questions are made, if they are.
+    pub mix: Option<Mix>,
     /// How answers are found.
     pub patterns: Patterns,
     /// How published worked examples are cut, where they come as one text per subject.
@@ -139,12 +142,13 @@ pub struct Task {
     pub aligned_positions: BTreeMap<String, usize>,
 }
 
-static TASKS: LazyLock<[std::result::Result<Task, String>; 4]> = LazyLock::new(|| {
+static TASKS: LazyLock<[std::result::Result<Task, String>; 5]> = LazyLock::new(|| {
     [
         File::read(Dataset::Gsm8k, include_str!("../../../../datasets/gsm8k/task.toml")),
         File::read(Dataset::Mmlu, include_str!("../../../../datasets/mmlu/task.toml")),
         File::read(Dataset::Csqa, include_str!("../../../../datasets/csqa/task.toml")),
         File::read(Dataset::EnSum, include_str!("../../../../datasets/en_sum/task.toml")),
+        File::read(Dataset::Synthetic, include_str!("../../../../datasets/synthetic/task.toml")),
     ]
 });
 
@@ -153,12 +157,13 @@ impl Task {
     /// # Errors
     /// [`Error::Task`] if the compiled-in file is broken, which a test rules out.
     pub fn of(dataset: Dataset) -> Result<&'static Self> {
-        let [gsm8k, mmlu, csqa, en_sum] = &*TASKS;
+        let [gsm8k, mmlu, csqa, en_sum, synthetic] = &*TASKS;
         let task = match dataset {
             Dataset::Gsm8k => gsm8k,
             Dataset::Mmlu => mmlu,
             Dataset::Csqa => csqa,
             Dataset::EnSum => en_sum,
+            Dataset::Synthetic => synthetic,
         };
         task.as_ref().map_err(|reason| Error::Task { dataset, reason: reason.clone() })
     }
