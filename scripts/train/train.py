@@ -24,15 +24,22 @@ LENGTHS = [
     (0.06, {128: 2, 256: 2}),
     (0.16, {128: 1, 256: 4, 512: 5}),
     (0.32, {256: 2, 512: 5, 1024: 3}),
-    (0.55, {256: 1, 512: 3, 1024: 5, 1536: 2}),
-    (0.75, {256: 1, 512: 2, 1024: 4, 1536: 3, 2560: 3}),
+    (0.3778, {128: 2, 256: 5, 512: 3}),
+    (0.50, {256: 3, 512: 4, 1024: 3}),
+    (0.66, {256: 1, 512: 3, 1024: 4, 1536: 2}),
+    (0.80, {512: 2, 1024: 4, 1536: 3, 2560: 3}),
 ]
 STEP_TOKENS = 4096
 
 
 def shares(length, done):
-    """Percent of each kind of row. Drills stay until late: references and prices are learned last."""
-    drills = 60 * (1 - done) if done < 0.8 else 8
+    """Thousandths of each kind of row. Drills stay until late: references and prices are learned last."""
+    if done >= 0.3778:
+        many, few = {"recall": 250, "reference": 250, "price": 100}, {"recall": 50, "reference": 100, "price": 50}
+        drawn = many if done < 0.75 else few
+        arithmetic = 60 if length <= 256 else 0
+        return {**drawn, "arithmetic": arithmetic, "document": 1000 - sum(drawn.values()) - arithmetic}
+    drills = 60 * (1 - done)
     arithmetic = (18 if done < 0.3 else 6) if length <= 256 else 0
     part = {"recall": 0.36, "reference": 0.44, "price": 0.20}
     if length < 128:
@@ -214,12 +221,12 @@ def main():
     parser.add_argument("--bench", required=True, help="the program")
     parser.add_argument("--folder", required=True, help="where checkpoints, the log and the model go")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--million-tokens", type=float, default=32)
+    parser.add_argument("--million-tokens", type=float, default=40)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--matrix-rate", type=float, default=0.01)
     parser.add_argument("--rate", type=float, default=0.003)
-    parser.add_argument("--cooldown", type=float, default=0.4)
+    parser.add_argument("--cooldown", type=float, default=0.6222)
     Run(parser.parse_args()).go()
 
 

@@ -159,7 +159,7 @@ pub(crate) struct CompareArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
-    /// gsm8k, mmlu, csqa or `en_sum`
+    /// gsm8k, mmlu, csqa, `en_sum` or synthetic
     #[arg(long)]
     pub(crate) dataset: String,
     /// JSON lines with `pred` and `answers`, gzipped or not

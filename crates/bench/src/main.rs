@@ -6,6 +6,7 @@ mod cli;
 mod command;
 mod compare;
 mod data;
+mod embedded;
 mod experiment;
 mod fault;
 mod forecast;

@@ -7,6 +7,7 @@ use evaluator::PublishedTemplate;
 use runner::{Checkpoint, Config, Model, Tokenizer, Weights};
 
 use crate::cli::{MachineArgs, ModelArgs};
+use crate::embedded;
 use crate::fault::Fault;
 use crate::hub::{Hub, HubModel};
 use crate::registry::{Home, Known, registry};
@@ -76,6 +77,7 @@ impl Choice {
 
     fn known(known: &Known, hub: &Hub) -> Result<Self> {
         let (shape, files) = match known.home {
+            Home::Embedded => (known.shape.clone(), Files::Here(embedded::folder()?)),
             Home::Script(file) => (known.shape.clone(), script_file(known.name, file)),
             Home::Hub(id) => of_hub(known, id, hub).with_context(|| {
                 format!("model `{}` comes from the hub, and does not", known.name)

@@ -2,6 +2,8 @@
 
 use runner::{Config, RopeScaling};
 
+use crate::embedded;
+
 /// A model of the registry.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Known {
@@ -16,6 +18,8 @@ pub(crate) struct Known {
 /// Where a known model comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
+    /// The program itself.
+    Embedded,
     /// A file below the cache folder, which a script brings.
     Script(&'static str),
     /// The hub, by its name there.
@@ -24,8 +28,15 @@ pub(crate) enum Home {
 
 /// All models known by name.
 pub(crate) fn registry() -> Vec<Known> {
-    let Shapes { smollm2, llama, mistral, qwen } = Shapes::all();
+    let Shapes { embedded, smollm2, llama, mistral, qwen } = Shapes::all();
     vec![
+        Known {
+            name: embedded::NAME,
+            about: "a Llama of 0.8 M parameters for the synthetic task: compiled in",
+            home: Home::Embedded,
+            published_name: embedded::NAME,
+            shape: embedded,
+        },
         Known {
             name: "smollm2-135m",
             about: "SmolLM2-135M-Instruct, Q4_1: runs on any machine",
@@ -59,6 +70,7 @@ pub(crate) fn registry() -> Vec<Known> {
 
 /// The decoders' shapes, so that a model can be planned before a file of it is here.
 struct Shapes {
+    embedded: Config,
     smollm2: Config,
     llama: Config,
     mistral: Config,
@@ -72,6 +84,22 @@ impl Shapes {
             low_frequency_factor: 1.0,
             high_frequency_factor: 4.0,
             original_context: 8192,
+        };
+        let embedded = Config {
+            layers: 4,
+            hidden: 128,
+            intermediate: 384,
+            query_heads: 4,
+            kv_heads: 2,
+            head_dim: 32,
+            vocabulary: 345,
+            context: 4096,
+            rope_theta: 1e6,
+            rope_scaling: None,
+            norm_epsilon: 1e-5,
+            tied: true,
+            qkv_bias: false,
+            output_bias: false,
         };
         let smollm2 = Config {
             layers: 30,
@@ -123,7 +151,7 @@ impl Shapes {
             qkv_bias: true,
             ..mistral.clone()
         };
-        Self { smollm2, llama, mistral, qwen }
+        Self { embedded, smollm2, llama, mistral, qwen }
     }
 }
 
@@ -147,5 +175,8 @@ mod tests {
             checked += 1;
         }
         assert_eq!(checked, 3);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded");
+        let embedded = Checkpoint::open(&folder).unwrap().config().unwrap();
+        assert_eq!(embedded, registry()[0].shape);
     }
 }

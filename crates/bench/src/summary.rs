@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::journal::Record;
 use crate::report::study::{ArmSamples, Rule, Setting};
 use crate::row::{Row, rows};
 
@@ -29,13 +30,16 @@ pub(crate) struct Detailed {
     pub(crate) per_prompt: PerPrompt,
 }
 
-/// Scores prompt by prompt, as shares of 1.
+/// What became of each prompt: scores as shares of 1, entries per KV head as means over layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PerPrompt {
     /// Indices of the samples in their set, ascending.
     pub(crate) samples: Vec<usize>,
     pub(crate) official: Vec<f64>,
     pub(crate) aligned: Vec<f64>,
+    pub(crate) kept_end_prefill: Vec<f64>,
+    pub(crate) kept_mean_decode: Vec<f64>,
+    pub(crate) kv_bytes_peak: Vec<f64>,
 }
 
 impl Summary {
@@ -88,28 +92,49 @@ impl Summary {
 
 impl PerPrompt {
     fn new(arm: &ArmSamples) -> Self {
-        let round = |values: Vec<f64>| values.iter().map(|it| (it * 1e6).round() / 1e6).collect();
+        let round = |value: f64| (value * 1e6).round() / 1e6;
+        let each = |number: fn(&Record) -> f64| {
+            arm.samples.iter().map(|sample| round(number(sample.record))).collect()
+        };
+        let scores = |rule| arm.accuracies(rule).into_iter().map(round).collect();
         Self {
             samples: arm.samples.iter().map(|sample| sample.record.sample).collect(),
-            official: round(arm.accuracies(Rule::Official)),
-            aligned: round(arm.accuracies(Rule::Aligned)),
+            official: scores(Rule::Official),
+            aligned: scores(Rule::Aligned),
+            kept_end_prefill: each(|record| record.kept_end_prefill),
+            kept_mean_decode: each(|record| record.kept_mean_decode),
+            kv_bytes_peak: each(|record| record.kv_bytes_peak as f64),
         }
     }
 
-    pub(crate) fn of(&self, rule: Rule) -> &[f64] {
-        match rule {
-            Rule::Official => &self.official,
-            Rule::Aligned => &self.aligned,
+    /// What it has of those prompts that are among others.
+    pub(crate) fn among(&self, others: &[usize]) -> Self {
+        let of = |values: &[f64]| {
+            let prompts = self.samples.iter().zip(values);
+            prompts.filter(|(sample, _)| others.contains(sample)).map(|(_, value)| *value).collect()
+        };
+        Self {
+            samples: self.samples.iter().copied().filter(|it| others.contains(it)).collect(),
+            official: of(&self.official),
+            aligned: of(&self.aligned),
+            kept_end_prefill: of(&self.kept_end_prefill),
+            kept_mean_decode: of(&self.kept_mean_decode),
+            kv_bytes_peak: of(&self.kv_bytes_peak),
         }
     }
 
-    /// Whether it has a score of each kind for every prompt, of which there is one at least.
+    /// Whether it has a possible number of each kind for every prompt, of which there is one at least.
     fn fits(&self) -> bool {
-        let Self { samples, official, aligned } = self;
-        let scores = || official.iter().chain(aligned);
+        let Self { samples, official, aligned, kept_end_prefill, kept_mean_decode, kv_bytes_peak } =
+            self;
+        let within = |values: &[f64], most: f64| {
+            values.len() == samples.len() && values.iter().all(|it| (0.0..=most).contains(it))
+        };
         !samples.is_empty()
             && samples.is_sorted_by(|a, b| a < b)
-            && [official.len(), aligned.len()] == [samples.len(); 2]
-            && scores().all(|score| (0.0..=1.0).contains(score))
+            && [official, aligned].into_iter().all(|scores| within(scores, 1.0))
+            && [kept_end_prefill, kept_mean_decode, kv_bytes_peak]
+                .into_iter()
+                .all(|sizes| within(sizes, 1e15))
     }
 }

@@ -200,12 +200,13 @@ fn sets_are_listed_with_what_is_there() {
     fs::copy(official.join("gsm8k_3.jsonl"), official.join("csqa_40.jsonl")).unwrap();
     fs::create_dir_all(place.path("data/raw/mmlu/test")).unwrap();
     let json = list(&["--data", "data", "--format", "json"]).json();
-    assert_eq!((&json["data"], json["sets"].as_array().unwrap().len()), (&"data".into(), 7));
+    assert_eq!((&json["data"], json["sets"].as_array().unwrap().len()), (&"data".into(), 9));
     let present: Vec<&Value> =
         json["sets"].as_array().unwrap().iter().map(|set| &set["present"]).collect();
     let raw = &Value::from("raw");
     let (none, broken) = (&Value::Null, &Value::from("unreadable"));
-    assert_eq!(present, [none, none, raw, raw, broken, none, none]);
+    assert_eq!(present, [none, none, raw, raw, broken, none, none, none, none]);
+    assert_eq!(json["sets"][8]["source"], "made by rule");
     assert_eq!((&json["sets"][6]["dataset"], &json["sets"][6]["sha256"]), (&"en_sum".into(), none));
     assert_eq!(json["sets"][2]["path"], "data/raw/mmlu/test");
     assert_eq!(json["sets"][0]["samples"], 43);
@@ -214,7 +215,7 @@ fn sets_are_listed_with_what_is_there() {
         csv.starts_with("dataset,title,suite,questions,samples,source,licence,sha256,"),
         "{csv}"
     );
-    assert_eq!(csv.lines().count(), 8);
+    assert_eq!(csv.lines().count(), 10);
 
     let Some(data) = published("sets_are_listed_with_what_is_there") else { return };
     let json = list(&["--data", data.to_str().unwrap(), "--format", "json"]).json();

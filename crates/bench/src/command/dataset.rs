@@ -122,7 +122,10 @@ fn known(data: Option<&Path>) -> Result<Vec<Known>> {
                 suite: &suite.name,
                 questions: suite.questions,
                 samples: suite.samples,
-                source: format!("{} {}", task.hub.id, task.hub.split),
+                source: match task.mix {
+                    Some(_) => "made by rule".to_owned(),
+                    None => format!("{} {}", task.hub.id, task.hub.split),
+                },
                 licence: &task.licence,
                 sha256: suite.sha256.as_deref(),
                 present,
@@ -135,6 +138,9 @@ fn known(data: Option<&Path>) -> Result<Vec<Known>> {
 
 /// What a data folder has of a set: a file is read and its checksum compared, raw data is only looked for.
 fn find(task: &Task, questions: usize, data: &Path) -> (Option<String>, Option<PathBuf>) {
+    if task.mix.is_some() {
+        return (None, None);
+    }
     if let Some(path) = Set::file(task, questions, data) {
         let word = match Set::load(task, questions, data) {
             Ok(set) => set.source.to_string(),
@@ -149,21 +155,22 @@ fn find(task: &Task, questions: usize, data: &Path) -> (Option<String>, Option<P
 
 fn text(sets: &[Known], data: Option<&Path>) -> String {
     let mut text = format!(
-        "{:<8} {:<6} {:>3} {:>8}  {:<47} {:<10} {:<10} sha256\n",
+        "{:<9} {:<6} {:>3} {:>8}  {:<47} {:<17} {:<10} sha256\n",
         "dataset", "suite", "K", "samples", "source", "licence", "present"
     );
     for set in sets {
-        let present = set.present.as_deref().unwrap_or("no");
+        let made = set.dataset == Dataset::Synthetic;
+        let present = set.present.as_deref().unwrap_or(if made { "made" } else { "no" });
         let _ = writeln!(
             text,
-            "{:<8} {:<6} {:>3} {:>8}  {:<47} {:<10} {present:<10} {}",
+            "{:<9} {:<6} {:>3} {:>8}  {:<47} {:<17} {present:<10} {}",
             set.dataset,
             set.suite,
             set.questions,
             set.samples,
             set.source,
             set.licence,
-            set.sha256.unwrap_or("not known")
+            set.sha256.unwrap_or(if made { "" } else { "not known" })
         );
     }
     let _ = match data {

@@ -117,6 +117,7 @@ pub(crate) fn models() -> Result<()> {
         let choice = Choice::find(known.name, &hub);
         let here = match (choice.and_then(|choice| Ok(choice.path()?.to_owned())), known.home) {
             (Ok(path), _) => path.display().to_string(),
+            (Err(error), Home::Embedded) => error.to_string(),
             (Err(_), Home::Script(_)) => {
                 format!("not here; `scripts/fetch-model {}` brings it", known.name)
             }

@@ -7,7 +7,7 @@ use evaluator::statistics::{SEED, holm, mean, sign_flip};
 use crate::fault::Fault;
 use crate::report::study::Rule;
 use crate::row::Row;
-use crate::summary::{Detailed, Summary};
+use crate::summary::{Detailed, PerPrompt, Summary};
 
 /// A difference is real if chance makes one as large less often than this, among all tests of a comparison.
 pub(super) const LEVEL: f64 = 0.05;
@@ -76,6 +76,8 @@ pub(super) struct Check {
 pub(crate) struct Comparison {
     pub(crate) checks: Vec<Check>,
     pub(super) notes: Vec<String>,
+    /// Fewest prompts that an arm has in both runs.
+    prompts: Option<usize>,
     pub(super) tolerance: Tolerance,
 }
 
@@ -93,12 +95,13 @@ impl Comparison {
             let (old, new) = (&baseline.experiment, &candidate.experiment);
             return Err(format!("`experiment` is `{old}` there, `{new}` here"));
         }
-        let mut comparison = Self { checks: Vec::new(), notes: Vec::new(), tolerance };
+        let mut comparison =
+            Self { checks: Vec::new(), notes: Vec::new(), prompts: None, tolerance };
         for old in &baseline.rows {
             match candidate.rows.iter().find(|new| name(&new.row) == name(&old.row)) {
                 Some(new) => {
                     same_settings(old, new)?;
-                    comparison.compare(old, new);
+                    comparison.compare(old, new)?;
                 }
                 None => comparison.checks.push(Check {
                     arm: title(&old.row),
@@ -117,7 +120,7 @@ impl Comparison {
             comparison.notes.push(format!("The baseline has no {}.", added.join(", ")));
         }
         comparison.weigh();
-        comparison.warn_of_few_prompts(baseline);
+        comparison.note_prompts(baseline);
         Ok(comparison)
     }
 
@@ -127,30 +130,44 @@ impl Comparison {
         worse.map(Check::describe).collect()
     }
 
-    fn compare(&mut self, old: &Detailed, new: &Detailed) {
+    /// Compares two rows on the prompts that both have.
+    fn compare(&mut self, old: &Detailed, new: &Detailed) -> Result<(), String> {
+        let both = [
+            old.per_prompt.among(&new.per_prompt.samples),
+            new.per_prompt.among(&old.per_prompt.samples),
+        ];
+        let prompts = both[0].samples.len();
+        if prompts == 0 {
+            return Err(format!("arm `{}`: they share no prompt", old.row.arm));
+        }
+        self.prompts = Some(self.prompts.map_or(prompts, |fewest| fewest.min(prompts)));
         for rule in Rule::ALL {
-            let [old_scores, new_scores] =
-                [old, new].map(|it| it.per_prompt.of(rule).iter().copied());
-            let differences: Vec<f64> = new_scores.zip(old_scores).map(|(n, o)| n - o).collect();
-            let score = |it: &Detailed| percent(mean(it.per_prompt.of(rule)).unwrap_or_default());
+            let scores = both.each_ref().map(|it| match rule {
+                Rule::Official => &it.official,
+                Rule::Aligned => &it.aligned,
+            });
+            let differences: Vec<f64> =
+                scores[1].iter().zip(scores[0]).map(|(new, old)| new - old).collect();
+            let [baseline, candidate] =
+                scores.map(|scores| percent(mean(scores).unwrap_or_default()));
             self.checks.push(Check {
                 arm: title(&old.row),
                 measure: Measure::Score(rule),
-                baseline: score(old),
-                candidate: score(new),
+                baseline,
+                candidate,
                 p: Some(sign_flip(&differences, SEED)),
                 outcome: Outcome::Same,
             });
         }
-        let sizes = |row: &Row| {
+        let sizes = |it: &PerPrompt| {
             [
-                (Measure::KeptPrefill, row.kept_end_prefill_mean),
-                (Measure::KeptDecode, row.kept_mean_decode),
-                (Measure::Bytes, row.kv_bytes_peak_mean),
+                (Measure::KeptPrefill, mean(&it.kept_end_prefill).unwrap_or_default()),
+                (Measure::KeptDecode, mean(&it.kept_mean_decode).unwrap_or_default()),
+                (Measure::Bytes, mean(&it.kv_bytes_peak).unwrap_or_default()),
             ]
         };
         for ((measure, baseline), (_, candidate)) in
-            sizes(&old.row).into_iter().zip(sizes(&new.row))
+            sizes(&both[0]).into_iter().zip(sizes(&both[1]))
         {
             self.checks.push(Check {
                 arm: title(&old.row),
@@ -161,6 +178,7 @@ impl Comparison {
                 outcome: size_outcome(measure, baseline, candidate, self.tolerance.size),
             });
         }
+        Ok(())
     }
 
     /// Makes each p larger for the number of tests, and says of each score what became of it.
@@ -179,15 +197,17 @@ impl Comparison {
         }
     }
 
-    /// With few prompts even the worst difference could be chance: such a comparison guards no score.
-    fn warn_of_few_prompts(&mut self, baseline: &Summary) {
+    /// Says which prompts were compared, and whether they are enough: of few prompts even the worst difference could be chance.
+    fn note_prompts(&mut self, baseline: &Summary) {
+        let Some(prompts) = self.prompts else { return };
+        let of = baseline.rows.iter().map(|row| row.per_prompt.samples.len()).max();
+        if let Some(of) = of.filter(|of| *of != prompts) {
+            self.notes.push(format!("{prompts} of the baseline's {of} prompts are compared."));
+        }
         let tests = self.checks.iter().filter(|check| check.p.is_some()).count();
-        let prompts = baseline.rows.iter().map(|row| row.per_prompt.samples.len()).min();
         // Of all 2ⁿ choices of signs, two are as far from 0 as prompts that all fell alike.
         let needed = (2.0 * tests.max(1) as f64 / LEVEL).log2().floor() + 1.0;
-        if let Some(prompts) = prompts
-            && (prompts as f64) < needed
-        {
+        if (prompts as f64) < needed {
             self.notes.push(format!(
                 "{prompts} prompts can show no lower score to be real among {tests} tests: {needed} are needed. Sizes and bytes are compared all the same."
             ));
@@ -260,7 +280,6 @@ fn same_settings(old: &Detailed, new: &Detailed) -> Result<(), String> {
             ("max_prompt_tokens", format!("{:?}", row.max_prompt_tokens)),
             ("max_new_tokens", row.max_new_tokens.to_string()),
             ("stop_rule", format!("{:?}", row.stop_rule)),
-            ("samples", format!("{:?}", it.per_prompt.samples)),
         ]
     };
     let differs = settings(old).into_iter().zip(settings(new)).find(|(old, new)| old != new);

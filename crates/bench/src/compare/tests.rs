@@ -15,6 +15,9 @@ fn run(prompts: usize) -> Summary {
         row.per_prompt.samples = (0..prompts).collect();
         row.per_prompt.official = vec![0.9; prompts];
         row.per_prompt.aligned = vec![0.9; prompts];
+        row.per_prompt.kept_end_prefill = vec![64.0; prompts];
+        row.per_prompt.kept_mean_decode = vec![78.0; prompts];
+        row.per_prompt.kv_bytes_peak = vec![81_920.0; prompts];
     }
     summary
 }
@@ -79,17 +82,29 @@ fn too_few_prompts_are_said_to_guard_no_score() {
 
 #[test]
 fn sizes_need_no_statistics() {
-    let mut candidate = run(12);
-    candidate.rows[1].row.kept_end_prefill_mean *= 1.03;
-    candidate.rows[1].row.kv_bytes_peak_mean *= 0.5;
-    assert_eq!(against(&run(12), &candidate).regressions().len(), 1);
+    let worse = |prefill: f64, bytes: f64| {
+        let mut candidate = run(12);
+        let sizes = &mut candidate.rows[1].per_prompt;
+        sizes.kept_end_prefill.iter_mut().for_each(|it| *it *= prefill);
+        sizes.kv_bytes_peak.iter_mut().for_each(|it| *it *= bytes);
+        against(&run(12), &candidate).regressions()
+    };
+    assert!(worse(1.01, 0.5).is_empty());
+    assert_eq!(worse(1.03, 0.5).len(), 1);
     // An arm that keeps less is another arm.
-    candidate.rows[1].row.kept_end_prefill_mean *= 0.9;
-    assert_eq!(against(&run(12), &candidate).regressions().len(), 1);
-    candidate.rows[1].row.kept_end_prefill_mean = run(12).rows[1].row.kept_end_prefill_mean * 1.01;
-    candidate.rows[1].row.kv_bytes_peak_mean *= 3.0;
-    let worse = against(&run(12), &candidate).regressions();
-    assert!(worse.len() == 1 && worse[0].contains("bytes of cache"), "{worse:?}");
+    assert_eq!(worse(0.9, 1.0).len(), 1);
+    let grown = worse(1.0, 1.5);
+    assert!(grown.len() == 1 && grown[0].contains("bytes of cache"), "{grown:?}");
+}
+
+#[test]
+fn a_part_of_the_prompts_is_compared_with_that_part() {
+    let mut baseline = scored(24, |prompt| if prompt < 12 { 0.0 } else { -0.9 });
+    baseline.rows[1].per_prompt.kept_mean_decode[12..].fill(1e3);
+    let comparison = against(&baseline, &run(12));
+    assert!(comparison.regressions().is_empty());
+    let text = comparison.markdown(Path::new("old"), Path::new("new"));
+    assert!(text.contains("No difference") && text.contains("12 of the baseline's 24"), "{text}");
 }
 
 #[test]
@@ -118,7 +133,8 @@ fn runs_of_different_things_are_not_compared() {
     );
     assert!(refused(|it| it.experiment = "other".into()).starts_with("`experiment` is `demo`"));
     assert!(refused(|it| it.rows[1].row.mode = "reference".into()).contains("`mode`"));
-    assert!(refused(|it| it.rows[1].per_prompt.samples[0] = 40).contains("`samples`"));
+    let moved = refused(|it| it.rows[1].per_prompt.samples.iter_mut().for_each(|at| *at += 40));
+    assert_eq!(moved, "arm `slide`: they share no prompt");
 }
 
 #[test]

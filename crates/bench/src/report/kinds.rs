@@ -1,6 +1,6 @@
 //! Accuracy by kind of question, where the task tells kinds apart: which part of the cache a method has lost.
 
-use evaluator::statistics::{Paired, Pooled, SEED};
+use evaluator::statistics::{Paired, Pooled, SEED, Verdict};
 use evaluator::synthetic::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,9 @@ pub(crate) fn findings(setting: &Setting) -> Vec<String> {
             Some((left, right, against(left, right, kind)?))
         });
         let compared: Vec<_> = compared.collect();
+        if compared.iter().any(|(.., paired)| paired.verdict == Verdict::TooFewPrompts) {
+            return None;
+        }
         let (apart, tied): (Vec<_>, Vec<_>) =
             compared.into_iter().partition(|(.., paired)| paired.significant());
         let apart: Vec<String> = apart

@@ -232,7 +232,7 @@ mod tests {
             write(folder.path(), &synthetic::header(), &records).unwrap_err().to_string()
         };
         insta::assert_snapshot!(refused(|record| record.arm = "new".to_owned()), @"the journal has the arm `new`, which the experiment does not name");
-        insta::assert_snapshot!(refused(|record| record.dataset = "trivia".to_owned()), @"unknown data set `trivia`: use `gsm8k`, `mmlu`, `csqa` or `en_sum`");
+        insta::assert_snapshot!(refused(|record| record.dataset = "trivia".to_owned()), @"unknown data set `trivia`: use `gsm8k`, `mmlu`, `csqa`, `en_sum` or `synthetic`");
         insta::assert_snapshot!(refused(|record| record.sample = 0), @"the arm `full` has two cells of sample 0, `full-0` and `full-1`");
     }
 }
