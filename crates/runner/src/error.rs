@@ -60,9 +60,15 @@ pub enum Error {
     Tokenizer(String),
     /// The chat template cannot be rendered.
     #[error(
-        "the model's chat template cannot be rendered: {0}; use the published prompt style, or `--raw`"
+        "`{}`: the model's chat template cannot be rendered: {reason}; use the published prompt style, or `--raw`",
+        path.display()
     )]
-    Template(String),
+    Template {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The model has no chat template.
     #[error("the model has no chat template: use the published prompt style, or `--raw`")]
     NoTemplate,
@@ -102,7 +108,7 @@ impl Error {
                 | Self::Malformed { .. }
                 | Self::Device { .. }
                 | Self::NoTemplate
-                | Self::Template(_)
+                | Self::Template { .. }
         )
     }
 }

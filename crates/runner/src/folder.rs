@@ -52,7 +52,7 @@ impl Folder {
         let settings = Json::read_if_there(&self.file("tokenizer_config.json"))?;
         let template = self.file("chat_template.jinja");
         let template = match std::fs::read_to_string(&template) {
-            Ok(text) => Some(text),
+            Ok(text) => Some((template, text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(source) => return Err(Error::Read { path: template, source }),
         };

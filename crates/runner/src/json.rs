@@ -33,6 +33,10 @@ impl Json {
         path.try_exists().unwrap_or(true).then(|| Self::read(path)).transpose()
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.clone(), reason: reason.into() }
     }

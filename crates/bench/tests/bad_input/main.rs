@@ -174,6 +174,12 @@ fn folders(table: &mut Table) {
     table.write("model/generation_config.json", generation);
     table.write("model/chat_template.jinja", b"{% for %}");
     table.row("chat template", "not Jinja", 3, &FOLDER);
+    let grows = "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+    table.write("model/chat_template.jinja", grows);
+    table.row("chat template", "a text doubled 60 times", 3, &FOLDER);
+    let endless = "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}";
+    table.write("model/chat_template.jinja", endless);
+    table.row("chat template", "a loop of 10^8 rounds", 3, &FOLDER);
     fs::remove_file(table.place.path("model/chat_template.jinja")).unwrap();
 
     let weights = table.bytes("model/model.safetensors");

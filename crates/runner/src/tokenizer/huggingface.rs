@@ -1,6 +1,6 @@
 //! The tokenizer of a folder in Hugging Face's layout.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::Tokenizer as Inner;
@@ -20,7 +20,7 @@ impl Tokenizer {
         config: &Json,
         generation: Option<&Json>,
         settings: Option<&Json>,
-        template: Option<String>,
+        template: Option<(PathBuf, String)>,
     ) -> Result<Self> {
         let mut inner = read(path)?;
         let vocabulary = config.required_count("vocab_size")?;
@@ -38,10 +38,12 @@ impl Tokenizer {
         }
         let end_tokens = end_tokens(&inner, config, generation)?;
         let template = match template {
-            Some(source) => Some(source),
+            Some(it) => Some(it),
             None => settings.map(chat_template).transpose()?.flatten(),
         };
-        let template = template.map(|it| ChatTemplate::new(&it, bos.as_deref(), eos.as_deref()));
+        let template = template.map(|(path, source)| {
+            ChatTemplate::new(&path, &source, bos.as_deref(), eos.as_deref())
+        });
         Ok(Self { inner, end_tokens, template })
     }
 }
@@ -89,16 +91,17 @@ fn special(settings: Option<&Json>, key: &str) -> Result<Option<String>> {
 }
 
 /// The template for chats: a string, or the one called `default` of a list.
-fn chat_template(settings: &Json) -> Result<Option<String>> {
+fn chat_template(settings: &Json) -> Result<Option<(PathBuf, String)>> {
     let key = "chat_template";
     let wrong = || settings.wrong(key, "a template or a list of named ones");
+    let here = |source: &str| (settings.path().to_owned(), source.to_owned());
     match settings.value(key) {
         None => Ok(None),
-        Some(Value::String(source)) => Ok(Some(source.clone())),
+        Some(Value::String(source)) => Ok(Some(here(source))),
         Some(Value::Array(named)) => {
             let default = named.iter().find(|entry| entry["name"] == "default");
             let source = default.map(|entry| entry["template"].as_str().ok_or_else(wrong));
-            Ok(source.transpose()?.map(str::to_owned))
+            Ok(source.transpose()?.map(here))
         }
         Some(_) => Err(wrong()),
     }
