@@ -78,6 +78,26 @@ fn experiments(table: &mut Table) {
     ] {
         table.row("command line", case, 2, &with(&RUN, &more));
     }
+    let list =
+        |from: usize, count: usize| format!("{:?}", (from..from + count).collect::<Vec<_>>());
+    let (seeds, budgets) = (
+        format!("generation.seed={}", list(0, 1000)),
+        format!("budget.decode={}", list(100, 1000)),
+    );
+    let many = with(&RUN, &["--set", &seeds, "--set", &budgets]);
+    table.row("command line", "lists that make millions of settings", 2, &many);
+    table.row(
+        "command line",
+        "an unknown word in `--set`",
+        2,
+        &with(&RUN, &["--set", "mode=refrence"]),
+    );
+    let prompts = table.bytes("data/official/gsm8k_3.jsonl");
+    table.write("data/official/gsm8k_3.jsonl", prompts.repeat(100));
+    let budgets = format!("budget.decode={}", list(100, 200));
+    let many = with(&RUN, &["--set", &budgets]);
+    table.row("command line", "lists and prompts that make too many cells", 2, &many);
+    table.write("data/official/gsm8k_3.jsonl", prompts);
     table.row("command line", "an unknown device", 3, &with(&RUN, &["--device", "tpu"]));
 }
 
