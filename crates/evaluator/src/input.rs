@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// The most that a file may hold: a hundred times the largest file of the study.
-const LIMIT_BYTES: u64 = 512 << 20;
+/// The most that a file may hold: twice the largest that is read, the books of En.Sum.
+const LIMIT_BYTES: u64 = 192 << 20;
 
 /// What a small file may unpack to.
 const SMALL_BYTES: u64 = 16 << 20;

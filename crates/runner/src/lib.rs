@@ -5,6 +5,7 @@
 //! bytes it takes and how long a step lasts is measured here and nowhere else.
 
 mod attention;
+mod bounded;
 mod cache;
 mod caught;
 mod chat;
@@ -30,6 +31,7 @@ pub mod testing;
 mod tokenizer;
 mod weights;
 
+pub use bounded::{read_text_up_to, read_up_to};
 pub use cache::Entries;
 pub use chat::{ChatTemplate, Message};
 pub use checkpoint::Checkpoint;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use runner::{Engine, Job, Limits, Message, Model, Outcome};
+use runner::{Engine, Job, Limits, Message, Model, Outcome, read_up_to};
 use serde_json::json;
 use zoo::{Arm, Context, Counters};
 
@@ -12,6 +12,9 @@ use crate::arm::parse_arm;
 use crate::cli::{GenerateArgs, LogitsArgs, NllArgs, TextFormat};
 use crate::fault::Fault;
 use crate::{models, whole_file};
+
+/// The longest text, ten times what the longest context holds.
+const TEXT_BYTES: u64 = 16 << 20;
 
 /// `bench generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
@@ -156,6 +159,6 @@ fn read_text(path: &Path) -> Result<String> {
     let fault = |error: &dyn std::fmt::Display| {
         Fault::data(format!("cannot read `{}`: {error}", path.display()))
     };
-    let bytes = std::fs::read(path).map_err(|error| fault(&error))?;
+    let bytes = read_up_to(path, TEXT_BYTES).map_err(|error| fault(&error))?;
     String::from_utf8(bytes).map_err(|error| fault(&error).into())
 }

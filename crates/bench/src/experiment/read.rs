@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{Experiment, RunOptions, TaskChoice, Workload, check};
 use crate::arm::Budget;
 use crate::fault::Fault;
-use crate::layers::Layers;
+use crate::layers::{self, Layers};
 use crate::problem::{Problem, typed};
 use crate::sweep;
 
@@ -35,7 +35,7 @@ struct File {
 impl Experiment {
     /// Reads a file with a profile (its default where `profile` is none) and keys set from the command line.
     pub(crate) fn read(path: &Path, profile: Option<&str>, set: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = layers::read(path)
             .map_err(|error| Fault::usage(format!("cannot read `{}`: {error}", path.display())))?;
         Ok(Self::parse(path, text, profile, set).map_err(Fault::usage)?)
     }

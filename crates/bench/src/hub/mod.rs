@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo};
+use runner::read_text_up_to;
 
 pub(crate) use self::dataset::load;
 pub(crate) use self::model::HubModel;
@@ -47,6 +48,9 @@ fn is_plain(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=255).contains(&word.len()) && !word.starts_with('.') && word.chars().all(plain)
 }
+
+/// More than a token or the name of a commit takes.
+const WORD_BYTES: u64 = 1 << 12;
 
 /// How often a file that breaks off is taken up again, where it broke off.
 const RETRIES: usize = 3;
@@ -89,7 +93,7 @@ impl Hub {
             .map_or_else(|| user_cache.unwrap_or_default().join("huggingface"), PathBuf::from);
         let token_file =
             variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let stored = || Some(std::fs::read_to_string(token_file).ok()?.trim().to_owned());
+        let stored = || Some(read_text_up_to(&token_file, WORD_BYTES).ok()?.trim().to_owned());
         Self {
             cache: variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
             endpoint: variable("HF_ENDPOINT"),
@@ -158,7 +162,7 @@ impl Hub {
             return Ok(commit); // the revision is a commit
         }
         let reference = folder.join("refs").join(repo.revision());
-        let snapshot = std::fs::read_to_string(&reference)
+        let snapshot = read_text_up_to(&reference, WORD_BYTES)
             .map(|hash| folder.join("snapshots").join(hash.trim()));
         snapshot.ok().filter(|snapshot| snapshot.is_dir()).ok_or_else(|| {
             let message =

@@ -70,6 +70,9 @@ fn experiments(table: &mut Table) {
         ),
     ];
     table.states("experiment", "tiny.toml", 2, &RUN, &states);
+    table.write("long.toml", "#".repeat(2 << 20));
+    let long = ["run", "--experiment", "long.toml"];
+    table.row("experiment", "longer than any experiment", 2, &long);
     for (case, more) in [
         ("an unknown profile", ["--profile", "big"]),
         ("`--set` of an unknown key", ["--set", "task.qestions=3"]),
@@ -112,6 +115,7 @@ fn data(table: &mut Table) {
         ("not JSON lines", b"PAR1 is no JSON".to_vec()),
     ];
     table.states("data set", file, 3, &RUN, &states);
+    table.endless("data set", file, 3, &RUN);
     table.write("raw/gsm8k_test.jsonl.gz", b"\x1f\x8b\x08\x00cut");
     table.write("raw/gsm8k_test.jsonl", b"");
     let build = ["dataset", "build", "gsm8k", "--k", "3", "--raw", "raw", "--out", "set.jsonl"];
@@ -137,6 +141,7 @@ fn generations(table: &mut Table) {
         ("a broken gzip", b"\x1f\x8b\x08\x00cut".to_vec()),
     ];
     table.states("generations", "made.jsonl", 3, &score, &states);
+    table.endless("generations", "made.jsonl", 3, &score);
 }
 
 /// A copy of a GGUF header's first numbers with another in their place: version at 4, tensors at 8, keys at 16.
@@ -160,6 +165,7 @@ fn gguf(table: &mut Table) {
         ("a weight that is not a number", not_a_number),
     ];
     table.states("GGUF", "tiny.gguf", 3, &GGUF, &states);
+    table.endless("GGUF", "tiny.gguf", 3, &GGUF);
 }
 
 fn folders(table: &mut Table) {
@@ -180,6 +186,7 @@ fn folders(table: &mut Table) {
         ("a shape that the weights have not", changed("intermediate_size", json!(1 << 20))),
     ];
     table.states("config.json", "model/config.json", 3, &FOLDER, &states);
+    table.endless("config.json", "model/config.json", 3, &FOLDER);
 
     let tokenizer = table.bytes("model/tokenizer.json");
     let states = [
@@ -188,6 +195,11 @@ fn folders(table: &mut Table) {
         ("no tokenizer", b"{}".to_vec()),
     ];
     table.states("tokenizer.json", "model/tokenizer.json", 3, &FOLDER, &states);
+    // Files without an end count as missing where a model's folder is first looked at.
+    table.write("model/tokenizer.json", "x".repeat((64 << 20) + 1));
+    table.row("tokenizer.json", "longer than any tokenizer", 3, &FOLDER);
+    table.write("model/tokenizer.json", &tokenizer);
+    table.endless("chat template", "model/chat_template.jinja", 3, &FOLDER);
     let generation = table.bytes("model/generation_config.json");
     table.write("model/generation_config.json", b"{\"eos_token_id\": 99999}");
     table.row("generation_config.json", "an end token that the tokenizer lacks", 3, &FOLDER);
@@ -220,6 +232,7 @@ fn folders(table: &mut Table) {
         ("a weight that is not a number", not_a_number),
     ];
     table.states("safetensors", "model/model.safetensors", 3, &FOLDER, &states);
+    table.endless("safetensors", "model/model.safetensors", 3, &FOLDER);
 
     let map = json!({ "weight_map": { "model.embed_tokens.weight": "../outside.safetensors" } });
     table.write("model/model.safetensors.index.json", map.to_string());
@@ -242,6 +255,9 @@ fn texts(table: &mut Table) {
     table.row("prompt file", "longer than the context", 2, &prompt);
     fs::remove_file(table.place.path("prompt.txt")).unwrap();
     table.row("prompt file", "missing", 3, &prompt);
+    table.endless("prompt file", "prompt.txt", 3, &prompt);
+    let likelihood = with(&with(&["nll"], &model), &["--text-file", "prompt.txt"]);
+    table.endless("text file", "prompt.txt", 3, &likelihood);
     table.write("prompt.txt", "one two three");
     table.row("arm", "no such method", 2, &with(&prompt, &["--arm", "decode=slid"]));
     let small = "decode=slide:budget=4,recent=8";
@@ -260,6 +276,12 @@ fn texts(table: &mut Table) {
     table.write("manifest.json", b"{\"cases\": [");
     table.row("replay manifest", "cut in half", 3, &["replay", "manifest.json", "--out", "kept"]);
     table.row("replay manifest", "missing", 3, &["replay", "absent.json", "--out", "kept"]);
+    table.endless(
+        "replay manifest",
+        "manifest.json",
+        3,
+        &["replay", "manifest.json", "--out", "kept"],
+    );
 }
 
 fn results(table: &mut Table) {
@@ -308,6 +330,8 @@ fn results(table: &mut Table) {
         table.row("journal", case, 3, &["report", "out/tiny"]);
         table.row("journal", &format!("{case}, resumed"), 3, &RUN);
     }
+    table.endless("journal", "out/tiny/samples.jsonl", 3, &["report", "out/tiny"]);
+    table.endless("results folder", "out/tiny/manifest.json", 3, &["report", "out/tiny"]);
     fs::write(&journal, lines_with("arm", json!("stranger"))).unwrap();
     table.row("journal", "an arm that the manifest does not name", 3, &["report", "out/tiny"]);
     fs::write(&journal, format!("{lines}{first}\n")).unwrap();
@@ -330,7 +354,7 @@ fn results(table: &mut Table) {
 const HEAD: &str = "# What broken input is answered with
 
 Each row is a command that `crates/bench/tests/bad_input` runs: an input broken in one way, the exit code, and all that is printed, with the
-folder of the test as `…`. The program runs in 3 GiB of address space, so that no size that a file claims can be believed before it is checked.
+folder of the test as `…`. The program runs in 512 MiB of address space, so that no size that a file claims can be believed before it is checked.
 Exit code 2 is for how the program was called, 3 for a model or data that is missing or broken. The crates' own tests hold more: `runner/tests/hostile*.rs`
 (GGUF, folders, safetensors, tokenizers), `bench/tests/{replay,dataset,models,plans,kill}.rs`, and the readers' unit tests.
 

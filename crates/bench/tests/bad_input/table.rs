@@ -8,7 +8,7 @@ use std::process::Output;
 use crate::support::Workplace;
 
 /// What the program may map into memory, in KiB: far less than any size that the broken files claim.
-const MEMORY_KIB: usize = 3 << 20;
+const MEMORY_KIB: usize = 512 << 10;
 
 /// Rows of the document, and the place that the next ones run in.
 pub(crate) struct Table {
@@ -85,6 +85,21 @@ impl Table {
         let said = said.strip_prefix("error: ").unwrap().lines().map(str::trim);
         let said: Vec<String> = said.map(|line| line.replace('<', "&lt;")).collect();
         let _ = writeln!(self.rows, "| {reader} | {case} | {code} | {} |", said.join("<br>"));
+    }
+
+    /// A command whose file, for as long as it runs, is one without an end.
+    pub(crate) fn endless(&mut self, reader: &str, file: &str, code: i32, arguments: &[&str]) {
+        let (path, aside) = (self.place.path(file), self.place.path("aside"));
+        let is_there = path.exists();
+        if is_there {
+            fs::rename(&path, &aside).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        self.row(reader, "without an end", code, arguments);
+        fs::remove_file(&path).unwrap();
+        if is_there {
+            fs::rename(&aside, &path).unwrap();
+        }
     }
 
     /// The same command for a file in several states.

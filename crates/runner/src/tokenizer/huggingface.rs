@@ -8,7 +8,10 @@ use tokenizers::Tokenizer as Inner;
 use super::Tokenizer;
 use crate::caught::caught;
 use crate::json::Json;
-use crate::{ChatTemplate, Error, Result};
+use crate::{ChatTemplate, Error, Result, read_up_to};
+
+/// Three times the largest tokenizer of a known model.
+const LIMIT_BYTES: u64 = 64 << 20;
 
 impl Tokenizer {
     /// From `tokenizer.json` and what the files beside it say of special tokens and of chats.
@@ -49,8 +52,8 @@ impl Tokenizer {
 }
 
 fn read(path: &Path) -> Result<Inner> {
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = read_up_to(path, LIMIT_BYTES)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let unusable = |reason: &str| malformed(format!("it is no tokenizer: {reason}"));
     // Some of what cannot be, the library finds out by a panic.

@@ -1,10 +1,9 @@
 //! One case of a manifest: its parameters as an arm, its file as a recording.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use runner::{Recording, Replayed};
+use runner::{Recording, Replayed, read_up_to};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use zoo::methods::{
@@ -14,6 +13,9 @@ use zoo::methods::{
 use zoo::{Arm, Context, Counters, Decode, Mode, Prefill};
 
 use crate::fault::Fault;
+
+/// The longest recording.
+const RECORDING_BYTES: u64 = 256 << 20;
 
 /// One recorded run of a published cache class. The names are the published code's.
 #[derive(Debug, Deserialize)]
@@ -88,7 +90,7 @@ impl Case {
     /// Replays it from the recording at `path`.
     pub(crate) fn run(&self, path: &Path) -> Result<Replayed> {
         let blame = || format!("case `{}` of `{}`", self.name, path.display());
-        let bytes = fs::read(path)
+        let bytes = read_up_to(path, RECORDING_BYTES)
             .map_err(|error| Fault::data(format!("cannot read `{}`: {error}", path.display())))?;
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| Fault::data(format!("{}: {error}", blame())))?;

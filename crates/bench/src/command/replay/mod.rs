@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Component, Path};
 
 use anyhow::Result;
+use runner::read_up_to;
 use serde::Deserialize;
 
 use self::case::Case;
@@ -14,6 +15,9 @@ use super::print;
 use crate::cli::ReplayArgs;
 use crate::fault::{Class, Fault};
 use crate::whole_file;
+
+/// The longest manifest.
+const MANIFEST_BYTES: u64 = 4 << 20;
 
 /// Cases, as the published code's parameters describe them.
 #[derive(Debug, Deserialize)]
@@ -51,8 +55,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 
 fn read_manifest(path: &Path) -> Result<Vec<Case>> {
     let shown = path.display();
-    let bytes =
-        fs::read(path).map_err(|error| Fault::data(format!("cannot read `{shown}`: {error}")))?;
+    let bytes = read_up_to(path, MANIFEST_BYTES)
+        .map_err(|error| Fault::data(format!("cannot read `{shown}`: {error}")))?;
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::data(format!("`{shown}` is not a manifest of replay cases: {error}"))
     })?;
