@@ -33,7 +33,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Renames a file, naming both ends in the error.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)
         .with_context(|| format!("cannot rename `{}` to `{}`", from.display(), to.display()))
 }

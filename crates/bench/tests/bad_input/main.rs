@@ -293,8 +293,8 @@ fn results(table: &mut Table) {
         ["run", "--experiment", "tiny.toml", "--data", "data", "--results", "blocked", "--quiet"];
     table.row("results folder", "a file in its place", 2, &blocked);
 
-    let full = "trap '' XFSZ; ulimit -f 2;";
-    table.limited(full, "results folder", "a full disk", 2, &RUN);
+    let full = |blocks: usize| format!("trap '' XFSZ; ulimit -f {blocks};");
+    table.limited(&full(2), "results folder", "a full disk", 2, &RUN);
     let journal = table.place.results("out").join("samples.jsonl");
     let good = table.bench("", &RUN);
     assert!(
@@ -305,6 +305,14 @@ fn results(table: &mut Table) {
     let lines = fs::read_to_string(&journal).unwrap();
     assert_eq!(lines.lines().count(), support::CELLS);
     assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+
+    let plots = table.place.results("out").join("plots");
+    fs::remove_dir_all(&plots).unwrap();
+    table.limited(&full(60), "plots", "a full disk", 2, &["report", "out/tiny"]);
+    let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
+    let mut left = fs::read_dir(&plots).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.any(|name| hidden(&name)), "nothing half-written");
+    assert!(table.bench("", &["report", "out/tiny"]).status.success(), "the next report goes on");
 
     let other = with(&RUN, &["--set", "generation.max_new_tokens=40"]);
     table.row("results folder", "of other settings", 2, &other);
