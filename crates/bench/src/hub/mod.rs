@@ -2,6 +2,7 @@
 //!
 //! The client ignores most of the hub's environment variables, so they are resolved here, once, and handed to it.
 
+mod content;
 mod dataset;
 mod model;
 
@@ -126,7 +127,8 @@ impl Hub {
         Cache::new(self.cache.clone())
     }
 
-    /// Brings one file into the cache, after a look at what the hub says of it: the client makes paths of those words, and believes the size.
+    /// Brings one file into the cache, after a look at what the hub says of it: the client makes paths of those words, and believes the size
+    /// and the content.
     fn fetch(
         api: &Api,
         files: &ApiRepo,
@@ -143,15 +145,17 @@ impl Hub {
         }
         let path = files.get(name).map_err(|error| refused(&error))?;
         let there = std::fs::metadata(&path).map(|file| file.len());
-        if !there.is_ok_and(|length| length == said.size() as u64) {
-            // What is not what was promised must not be found by the next run.
-            let _ = std::fs::canonicalize(&path).and_then(std::fs::remove_file);
-            let _ = std::fs::remove_file(&path);
-            let message =
-                format!("the hub promised `{name}` with {} bytes and sent others", said.size());
-            return Err(Fault::data(message).hint(DISTRUST).into());
-        }
-        Ok(())
+        let message = if !there.is_ok_and(|length| length == said.size() as u64) {
+            format!("the hub promised `{name}` with {} bytes and sent others", said.size())
+        } else if !content::is_what_it_says(name, &path) {
+            format!("what the hub sent as `{name}` is no such file, but perhaps a page of a proxy")
+        } else {
+            return Ok(());
+        };
+        // What is not what was promised must not be found by the next run.
+        let _ = std::fs::canonicalize(&path).and_then(std::fs::remove_file);
+        let _ = std::fs::remove_file(&path);
+        Err(Fault::data(message).hint(DISTRUST).into())
     }
 
     /// A repository's snapshot in the cache: the one that its revision means there.

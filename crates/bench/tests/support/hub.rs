@@ -44,7 +44,8 @@ impl Server {
         Self { address, asked }
     }
 
-    /// Serves the files of a folder as one model. One called `liar-tag` sends marks that lead out of the cache, `liar-size` promises 2^60 bytes.
+    /// Serves the files of a folder as one model. One called `liar-tag` sends marks that lead out of the cache, `liar-size` promises 2^60 bytes,
+    /// `liar-page` sends a page in place of settings.
     pub(crate) fn of_folder(id: &str, folder: &Path, token: &'static str) -> Self {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let files = files.map(|path| {
@@ -71,6 +72,8 @@ fn answer(mut stream: TcpStream, request: &[String], all: &Repositories, token: 
         let body = format!(r#"{{"sha":"{COMMIT}","siblings":[{}]}}"#, siblings.join(","));
         ("200 OK", String::new(), body.into_bytes())
     } else if let Some(file) = file(path, all) {
+        let page = b"<!DOCTYPE html>\n<html>Log in first</html>\n".to_vec();
+        let file = if path.contains("liar-page") { &page } else { file };
         let part = if has("range: bytes=0-0") { &file[..1] } else { &file[..] };
         let size = if path.contains("liar-size") { 1 << 60 } else { file.len() };
         let range = format!("bytes 0-{}/{size}", part.len() - 1);
