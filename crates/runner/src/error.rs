@@ -94,6 +94,9 @@ pub enum Error {
         /// Of them, the prompt's.
         prompt_tokens: usize,
     },
+    /// What was computed cannot be handed on.
+    #[error("a row of logits cannot be written")]
+    Write(#[from] std::io::Error),
     /// The tensor library refused an operation.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),

@@ -272,6 +272,8 @@ fn texts(table: &mut Table) {
     );
     let logits = with(&with(&["logits"], &model), &["--text-file", "prompt.txt", "--out"]);
     table.row("output file", "in no folder", 2, &with(&logits, &["absent/x.safetensors"]));
+    let limit = "trap '' XFSZ; ulimit -f 2;";
+    table.limited(limit, "output file", "a full disk", 2, &with(&logits, &["x.safetensors"]));
     table.row("output file", "a device in its place", 2, &with(&logits, &["/dev/null"]));
     table.write("manifest.json", b"{\"cases\": [");
     table.row("replay manifest", "cut in half", 3, &["replay", "manifest.json", "--out", "kept"]);
@@ -282,6 +284,25 @@ fn texts(table: &mut Table) {
         3,
         &["replay", "manifest.json", "--out", "kept"],
     );
+}
+
+fn environment(table: &mut Table) {
+    for (value, case) in [("99999999", "a hundred million"), ("-1", "-1"), ("many", "no number")] {
+        let set = format!("export RAYON_NUM_THREADS={value};");
+        table.limited(&set, "`RAYON_NUM_THREADS`", case, 2, &GGUF);
+    }
+    let run = with(&RUN[..3], &RUN[5..]);
+    table.limited("export BENCH_DATA=absent;", "`BENCH_DATA`", "no such folder", 3, &run);
+    table.limited("export BENCH_DATA=tiny.toml;", "`BENCH_DATA`", "a file", 3, &run);
+    for (value, case) in [("nonsense", "no address"), ("http://127.0.0.1:9", "nobody there")] {
+        let set = format!("export HF_HUB_OFFLINE=0 HF_ENDPOINT={value};");
+        let id = ["generate", "--model", "org/name", "--prompt", "one"];
+        table.limited(&set, "`HF_ENDPOINT`", case, 3, &id);
+    }
+    for command in [["completions", "bash"].as_slice(), &["man"], &["methods"], &["models"]] {
+        let case = format!("a full disk under `{}`", command[0]);
+        table.limited("exec >/dev/full;", "output", &case, 2, command);
+    }
 }
 
 fn results(table: &mut Table) {
@@ -373,7 +394,7 @@ Exit code 2 is for how the program was called, 3 for a model or data that is mis
 #[test]
 fn every_reader_refuses_what_is_broken() {
     let mut table = Table::new();
-    for group in [experiments, data, generations, gguf, folders, texts, results] {
+    for group in [experiments, data, generations, gguf, folders, texts, environment, results] {
         group(&mut table);
     }
     assert_eq!(table.wrong, "");
