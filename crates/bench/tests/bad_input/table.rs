@@ -14,6 +14,8 @@ const MEMORY_KIB: usize = 512 << 10;
 pub(crate) struct Table {
     pub(crate) place: Workplace,
     pub(crate) rows: String,
+    /// A word beside the folder that is another one each time.
+    pub(crate) hidden: Option<String>,
     /// Cases that were answered otherwise than they should.
     pub(crate) wrong: String,
 }
@@ -29,7 +31,7 @@ impl Table {
             fs::copy(file.path(), place.path("model").join(file.file_name())).unwrap();
         }
         fs::write(place.path("prompt.txt"), "one two three").unwrap();
-        Self { place, rows: String::new(), wrong: String::new() }
+        Self { place, rows: String::new(), hidden: None, wrong: String::new() }
     }
 
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -81,7 +83,8 @@ impl Table {
             return;
         }
         let folder = self.place.path("").to_string_lossy().trim_end_matches('/').to_owned();
-        let said = said.trim().replace(&folder, "…").replace('|', "\\|");
+        let hidden = self.hidden.as_ref().unwrap_or(&folder);
+        let said = said.trim().replace(&folder, "…").replace(hidden, "…").replace('|', "\\|");
         let said = said.strip_prefix("error: ").unwrap().lines().map(str::trim);
         let said: Vec<String> = said.map(|line| line.replace('<', "&lt;")).collect();
         let _ = writeln!(self.rows, "| {reader} | {case} | {code} | {} |", said.join("<br>"));

@@ -15,7 +15,7 @@ use zoo::{Arm, Context, Counters, Decode, Mode, Prefill};
 use crate::fault::Fault;
 
 /// The longest recording.
-const RECORDING_BYTES: u64 = 256 << 20;
+const RECORDING_BYTES: u64 = 192 << 20;
 
 /// One recorded run of a published cache class. The names are the published code's.
 #[derive(Debug, Deserialize)]
