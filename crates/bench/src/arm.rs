@@ -46,10 +46,10 @@ pub(crate) fn expand_arm(arm: &Value, budget: &Budget) -> Result<Vec<Arm>, Probl
             }
         }
     }
-    let combinations = sweep::expand(&arm);
+    let name = format!("arm `{}`", arm.get("label").and_then(Value::as_str).unwrap_or_default());
+    let combinations = sweep::expand(&arm).map_err(|problem| problem.about(&name))?;
     if combinations.is_empty() {
-        let label = arm.get("label").and_then(Value::as_str).unwrap_or_default();
-        return Err(Problem::plain(format!("arm `{label}`: an empty list leaves nothing to run")));
+        return Err(Problem::plain("an empty list leaves nothing to run").about(&name));
     }
     let arms = combinations.into_iter().map(|(arm, picked)| {
         let mut arm: Arm = typed(Value::Table(arm))?;

@@ -337,11 +337,14 @@ pub(crate) fn dispatch() -> Result<()> {
         Some(Command::Models) => command::models(),
         Some(Command::Doctor) => command::doctor(),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "bench", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "bench", &mut script);
+            command::print_bytes(&script)
         }
         Some(Command::Man) => {
-            Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?)
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            command::print_bytes(&page)
         }
     }
 }

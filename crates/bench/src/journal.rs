@@ -1,7 +1,7 @@
 //! The append-only record of what was run: one JSON object per cell.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -137,6 +137,9 @@ impl Record {
     }
 }
 
+/// Far more than the longest text and its trace take.
+const LINE_BYTES: u64 = 16 << 20;
+
 /// `samples.jsonl`, open for appending.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -182,23 +185,30 @@ impl Journal {
 /// Reads a journal, in the order of its lines. A last line without its end was cut off by a crash or is being written: it is
 /// passed over.
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
-    let bytes = std::fs::read(path)
-        .with_context(|| format!("cannot read the journal `{}`", path.display()))?;
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
-    let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|_| whole > 0);
-    let records = (1..).zip(lines).map(|(number, line)| {
+    let context = || format!("cannot read the journal `{}`", path.display());
+    let mut lines = BufReader::new(File::open(path).with_context(context)?);
+    let (mut records, mut line) = (Vec::new(), Vec::new());
+    for number in 1_usize.. {
         let fault = |reason: String| {
             let message = format!("`{}` line {number}: {reason}", path.display());
             Fault::data(message).hint("remove the line, and its cell is computed again")
         };
-        let record: Record = serde_json::from_slice(line)
-            .map_err(|error| fault(format!("not a journal entry: {error}")))?;
-        match record.impossible() {
-            Some(key) => Err(fault(format!("no run writes such a value of `{key}`")).into()),
-            None => Ok(record),
+        line.clear();
+        lines.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line).with_context(context)?;
+        if line.len() as u64 == LINE_BYTES {
+            return Err(fault(format!("longer than {} MiB", LINE_BYTES >> 20)).into());
         }
-    });
-    records.collect()
+        if line.pop() != Some(b'\n') {
+            break;
+        }
+        let record: Record = serde_json::from_slice(&line)
+            .map_err(|error| fault(format!("not a journal entry: {error}")))?;
+        if let Some(key) = record.impossible() {
+            return Err(fault(format!("no run writes such a value of `{key}`")).into());
+        }
+        records.push(record);
+    }
+    Ok(records)
 }
 
 /// Truncates the file behind its last line feed.

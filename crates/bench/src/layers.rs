@@ -44,6 +44,12 @@ struct Extends {
     arms: Option<Vec<String>>,
 }
 
+/// The text of an experiment file.
+pub(crate) fn read(path: &Path) -> std::io::Result<String> {
+    const LIMIT_BYTES: u64 = 1 << 20;
+    runner::read_text_up_to(path, LIMIT_BYTES)
+}
+
 impl Layers {
     /// Lays everything over each other. Without a profile the file's default is taken.
     ///
@@ -96,7 +102,7 @@ impl Layers {
         } else if !path.is_file() {
             Err(format!("`extends.file`: there is no file `{}`", path.display()))
         } else {
-            std::fs::read_to_string(&path).map_err(|error| {
+            read(&path).map_err(|error| {
                 format!("`extends.file`: cannot read `{}`: {error}", path.display())
             })
         };

@@ -29,6 +29,10 @@ mod whole_file;
 
 use std::process::ExitCode;
 
+/// Keeps what a model's file makes grow within bounds.
+#[global_allocator]
+static MEMORY: runner::Metered = runner::Metered;
+
 fn main() -> ExitCode {
     match cli::dispatch() {
         Ok(()) => ExitCode::SUCCESS,

@@ -73,8 +73,12 @@ pub(crate) enum Length {
 /// What scores on problems made by rule can show.
 const SYNTHETIC: &str = "Task and prompts are synthetic: word problems made by rule. They show which entries of the cache a method loses, kind of question by kind of question. They say nothing about natural language, and sizes of differences do not carry over to large models; what may carry over is their order.";
 
+/// The most cells of an experiment, ten times as many as all published tables take together.
+const MOST_CELLS: usize = 100_000;
+
 /// Characters per ten tokens of Llama-3's tokenizer on LongGenBench prompts, for estimates.
 const CHARACTERS_PER_TEN_TOKENS: usize = 39;
+
 impl Plan {
     /// Loads the prompts, measures them and checks that everything fits.
     pub(crate) fn new(experiment: Experiment, args: &RunArgs) -> Result<Self> {
@@ -82,6 +86,7 @@ impl Plan {
         for workload in &experiment.workloads {
             Carried::new(&experiment.arms, workload.context(), args.shard)?;
             selected.push(Selected::new(workload, experiment.run.limit, args)?);
+            check_cells(&experiment, &selected)?;
         }
         let all = selected.iter().map(|it| (it.workload.clone(), it.all.clone())).collect();
         selected.retain(|selected| !selected.samples.is_empty());
@@ -133,6 +138,22 @@ impl Plan {
         notes.dedup();
         notes
     }
+}
+
+/// Refuses an experiment of more cells than anyone can wait for, before its prompts fill the memory.
+fn check_cells(experiment: &Experiment, selected: &[Selected]) -> Result<()> {
+    let prompts: usize = selected.iter().map(|selected| selected.all.len()).sum();
+    let (models, arms) = (experiment.models.len(), experiment.arms.len());
+    let cells = prompts.saturating_mul(models).saturating_mul(arms);
+    if cells <= MOST_CELLS {
+        return Ok(());
+    }
+    let message = format!(
+        "{prompts} prompts under {arms} `arms` of {models} `model` make {cells} cells: an experiment has at most {MOST_CELLS}"
+    );
+    Err(Fault::usage(message)
+        .hint("take fewer prompts by `--limit`, or shorten a list of the experiment")
+        .into())
 }
 
 impl Selected {

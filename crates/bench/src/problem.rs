@@ -29,6 +29,12 @@ impl Problem {
         Self { key, message: message.into(), needs_key: false }
     }
 
+    /// The problem with a word in front on what it is about.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// The problem seen from a table further up.
     pub(crate) fn within<K: Into<String>>(mut self, above: impl IntoIterator<Item = K>) -> Self {
         self.key.splice(0..0, above.into_iter().map(Into::into));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use evaluator::SystemText;
+use runner::read_text_up_to;
 
 use crate::experiment::{ModelChoice, StopRule, Workload};
 use crate::fault::Fault;
@@ -15,6 +16,9 @@ use crate::plan::Plan;
 use crate::report::{self, Conditions, Header};
 use crate::run::Shard;
 use crate::whole_file;
+
+/// More than the settings of the largest experiment take.
+const SETTINGS_BYTES: u64 = 16 << 20;
 
 /// `DIR/<experiment>/`.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ impl Folder {
         let _alone = lock(&path)?;
         let config = toml::to_string(&plan.experiment)
             .context("the experiment cannot be written as TOML")?;
-        let stored = match std::fs::read_to_string(path.join("config.toml")) {
+        let stored = match read_text_up_to(&path.join("config.toml"), SETTINGS_BYTES) {
             Ok(stored) => Some(stored),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             // What cannot be read is nobody's to overwrite, unless it is to be set aside.
@@ -166,7 +170,7 @@ fn tables(folder: &Folder, header: &Header) -> Result<usize> {
 pub(crate) fn report(folder: &Path) -> Result<()> {
     let folder = Folder(folder.to_owned());
     let path = folder.0.join("manifest.json");
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = read_text_up_to(&path, SETTINGS_BYTES).map_err(|error| {
         Fault::data(format!("cannot read `{}`: {error}", path.display()))
             .hint("give the folder of one experiment's results")
     })?;

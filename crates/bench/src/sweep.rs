@@ -69,14 +69,56 @@ pub(crate) fn set(root: &mut Table, key: &str, value: &str) -> Result<(), String
     Ok(())
 }
 
+/// The most settings of an experiment: combinations of models, workloads and arms.
+pub(crate) const MOST_SETTINGS: usize = 4096;
+
+/// Refuses parts of an experiment, each a key and how many there are, that multiply to more than [`MOST_SETTINGS`].
+///
+/// # Errors
+/// The product and the keys that make it.
+pub(crate) fn check_product(parts: &[(String, usize)]) -> Result<(), Problem> {
+    let product = parts.iter().fold(1_usize, |product, (_, count)| product.saturating_mul(*count));
+    if product <= MOST_SETTINGS {
+        return Ok(());
+    }
+    let several = || parts.iter().filter(|(_, count)| *count > 1);
+    let shown: Vec<String> = several().map(|(key, count)| format!("`{key}` ({count})")).collect();
+    let message = format!(
+        "{} make {product} settings: an experiment has at most {MOST_SETTINGS}",
+        shown.join(" × ")
+    );
+    let longest = several().max_by_key(|(_, count)| *count);
+    Err(Problem::at(longest.iter().flat_map(|(key, _)| key.split('.')), message))
+}
+
+/// The lists of a table that stand for sweeps: their dotted keys, behind those above the table, and their lengths.
+pub(crate) fn lists(table: &Table, above: &str) -> Vec<(String, usize)> {
+    let found = table.iter().flat_map(|(key, value)| match value {
+        Value::Table(inner) => lists(inner, &format!("{above}{key}.")),
+        Value::Array(items) if !items.iter().any(Value::is_table) => {
+            vec![(format!("{above}{key}"), items.len())]
+        }
+        _ => Vec::new(),
+    });
+    found.collect()
+}
+
 /// Every combination of a table's lists, each with the values that were picked, as `key=value` texts.
 ///
 /// A list stands for a sweep wherever a scalar is meant; a list of tables stands for itself.
-pub(crate) fn expand(table: &Table) -> Vec<(Table, Vec<String>)> {
+///
+/// # Errors
+/// As [`check_product`].
+pub(crate) fn expand(table: &Table) -> Result<Vec<(Table, Vec<String>)>, Problem> {
+    check_product(&lists(table, ""))?;
+    Ok(multiplied(table))
+}
+
+fn multiplied(table: &Table) -> Vec<(Table, Vec<String>)> {
     let mut combinations = vec![(Table::new(), Vec::new())];
     for (key, value) in table {
         let choices: Vec<(Value, Vec<String>)> = match value {
-            Value::Table(inner) => expand(inner)
+            Value::Table(inner) => multiplied(inner)
                 .into_iter()
                 .map(|(table, picked)| (Value::Table(table), picked))
                 .collect(),
@@ -105,7 +147,7 @@ pub(crate) type Picked = Vec<(String, String)>;
 /// As [`expand`], for a table that holds nothing but lists and scalars, with the key of each value that was picked.
 ///
 /// # Errors
-/// An empty list.
+/// An empty list; else as [`expand`].
 pub(crate) fn expand_named(table: &Table) -> Result<Vec<(Table, Picked)>, Problem> {
     let lists = || table.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
     let lists = || lists().filter(|(_, items)| !items.iter().any(Value::is_table));
@@ -113,7 +155,7 @@ pub(crate) fn expand_named(table: &Table) -> Result<Vec<(Table, Picked)>, Proble
         let message = format!("`{key}`: an empty list leaves nothing to run");
         return Err(Problem::at([key], message));
     }
-    let combinations = expand(table).into_iter().map(|(table, picked)| {
+    let combinations = expand(table)?.into_iter().map(|(table, picked)| {
         let keys = lists().map(|(key, _)| key.clone());
         (table, keys.zip(picked).collect())
     });
@@ -149,11 +191,24 @@ mod tests {
     #[test]
     fn lists_multiply_out() {
         let labels: Vec<String> = expand(&table("a = [1, 2]\n[b]\nc = ['x', 'y']\n"))
+            .unwrap()
             .into_iter()
             .map(|(_, picked)| picked.join(" "))
             .collect();
         assert_eq!(labels, ["1 x", "1 y", "2 x", "2 y"]);
-        assert_eq!(expand(&table("a = []")).len(), 0);
+        assert_eq!(expand(&table("a = []")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn lists_that_multiply_beyond_reason_are_named() {
+        let list = format!("[{}1]", "1, ".repeat(999));
+        let text = format!("a = {list}\nn = [7]\n[b]\nc = {list}\nd = {list}\n");
+        let problem = expand(&table(&text)).unwrap_err();
+        assert_eq!(
+            problem.message(),
+            "`a` (1000) × `b.c` (1000) × `b.d` (1000) make 1000000000 settings: an experiment has at most 4096"
+        );
+        assert_eq!(problem.key, ["b", "d"]);
     }
 
     #[test]

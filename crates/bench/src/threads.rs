@@ -17,19 +17,14 @@ const MOST: usize = 1024;
 /// Makes sure that the number of threads is fixed in the environment: where it is not, or is another than `threads`, the program
 /// starts itself again with it. Comes back only if nothing had to be changed.
 pub(crate) fn fix(threads: Option<usize>) -> Result<()> {
-    if threads.is_some_and(|threads| !(1..=MOST).contains(&threads)) {
-        return Err(
-            Fault::usage(format!("`--threads` must be at least 1 and at most {MOST}")).into()
-        );
-    }
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let wanted = match threads {
-        Some(threads) => threads.to_string(),
-        None => match set(VARIABLES[0]) {
-            Some(value) => value,
-            None => std::thread::available_parallelism().map_or(1, NonZero::get).to_string(),
-        },
+    // 0 stands for all cores, as the library has it.
+    let set = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty() && it != "0");
+    let wanted = match (threads, set(VARIABLES[0])) {
+        (Some(threads), _) => checked("--threads", Some(threads))?,
+        (None, Some(value)) => checked(VARIABLES[0], value.parse().ok())?,
+        (None, None) => std::thread::available_parallelism().map_or(1, NonZero::get),
     };
+    let wanted = wanted.to_string();
     if VARIABLES.iter().all(|name| set(name).as_ref() == Some(&wanted)) {
         return Ok(());
     }
@@ -37,4 +32,11 @@ pub(crate) fn fix(threads: Option<usize>) -> Result<()> {
     let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1)).envs(VARIABLES.map(|name| (name, &wanted)));
     Err(again.exec()).context("cannot start again with another number of threads")
+}
+
+/// A number of threads that a machine can have.
+fn checked(said_by: &str, threads: Option<usize>) -> Result<usize> {
+    threads.filter(|threads| (1..=MOST).contains(threads)).ok_or_else(|| {
+        Fault::usage(format!("`{said_by}` must be at least 1 and at most {MOST}")).into()
+    })
 }

@@ -243,6 +243,7 @@ fn logits_have_a_row_per_token() {
     assert_eq!(logits("x.safetensors").succeeded(), "");
     let bytes = fs::read(place.path("x.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(bytes, safetensors::serialize(tensors.tensors(), None).unwrap());
     let (rows, ids) = (tensors.tensor("logits").unwrap(), tensors.tensor("tokens").unwrap());
     assert_eq!((rows.dtype(), rows.shape()), (safetensors::Dtype::F32, &[TEXT.len(), 96][..]));
     assert_eq!((ids.dtype(), ids.shape()), (safetensors::Dtype::I64, &[TEXT.len()][..]));

@@ -28,6 +28,15 @@ enum Text {
     BySubject(BTreeMap<String, String>),
 }
 
+impl Text {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Shared(text) => text.trim().is_empty(),
+            Self::BySubject(map) => map.values().all(String::is_empty),
+        }
+    }
+}
+
 impl Worked {
     /// Our own examples: the same for every subject.
     pub fn own(task: &Task) -> Self {
@@ -51,7 +60,7 @@ impl Worked {
 
     /// The published examples in a folder, or none if it does not hold them.
     /// # Errors
-    /// A file that is there and cannot be read or parsed.
+    /// A file that is there and cannot be read or parsed, or holds no examples.
     pub fn read(task: &Task, prompts: &Path) -> Result<Option<Self>> {
         let Some(path) = input::find(&prompts.join(&task.files.demonstrations)) else {
             return Ok(None);
@@ -61,6 +70,9 @@ impl Worked {
             None => Text::Shared(text),
             Some(cut) => Text::BySubject(by_subject(&path, cut, &text)?),
         };
+        if text.is_empty() {
+            return Err(Error::Empty { path, what: "worked examples" });
+        }
         let origin = format!("`{}`", path.display());
         Ok(Some(Self { source: Source::Published, origin, text }))
     }
@@ -74,7 +86,8 @@ impl Worked {
             Text::BySubject(map) => map,
         };
         let subject = subject.unwrap_or_default();
-        map.get(subject).map(String::as_str).ok_or_else(|| Error::NoDemonstrations {
+        let text = map.get(subject).filter(|text| !text.is_empty());
+        text.map(String::as_str).ok_or_else(|| Error::NoDemonstrations {
             subject: subject.to_owned(),
             origin: self.origin.clone(),
         })
@@ -120,6 +133,20 @@ mod tests {
             cut_out(&cut, text),
             "Question_1:\nWhy?\n(A) a (B) b (C) c (D)\n\nQuestion_2:\nHow?\n(D)\n\nAnswer_1:\nSo. The answer is (C)\n\nAnswer_2:\nThe answer is (D)\n\n"
         );
+    }
+
+    #[test]
+    fn a_file_without_examples_is_refused() {
+        for (dataset, name, text) in [
+            (Dataset::Gsm8k, "gsm8k_8demos.txt", " \n"),
+            (Dataset::Mmlu, "mmlu_cot_demos.json", "{}"),
+            (Dataset::Mmlu, "mmlu_cot_demos.json", r#"{"law": "no question here"}"#),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(name), text).unwrap();
+            let error = Worked::read(Task::of(dataset).unwrap(), folder.path()).unwrap_err();
+            assert!(matches!(error, Error::Empty { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -60,8 +60,9 @@ pub enum Error {
     },
     /// Neither the published set nor the raw data is there.
     #[error(
-        "no data for `{dataset}` with {questions} questions per prompt, tried {}: bring it by `scripts/fetch-data` or from the hub's `{hub}`, and name its folder by `--data` or `BENCH_DATA`",
-        list(tried)
+        "no data for `{dataset}` with {questions} questions per prompt, tried {}: {}, and name its folder by `--data` or `BENCH_DATA`",
+        list(tried),
+        way(*dataset, hub)
     )]
     NoData {
         /// The data set.
@@ -233,6 +234,14 @@ impl Error {
     }
 }
 
+/// How to bring a data set.
+fn way(dataset: Dataset, hub: &str) -> String {
+    match dataset {
+        Dataset::EnSum => "bring it as `datasets/en_sum/README.md` says".to_owned(),
+        _ => format!("bring it by `scripts/fetch-data` or from the hub's `{hub}`"),
+    }
+}
+
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
@@ -254,6 +263,10 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
         assert!(error.is_data());
+        let (dataset, tried, hub) = (Dataset::EnSum, vec!["a/raw".into()], "x/y".into());
+        let message = Error::NoData { dataset, questions: 1, tried, hub }.to_string();
+        assert!(message.contains("`datasets/en_sum/README.md`"), "{message}");
+        assert!(!message.contains("scripts/fetch-data"), "{message}");
         assert!(!Error::UnknownDataset { given: "x".into() }.is_data());
     }
 }

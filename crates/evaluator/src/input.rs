@@ -9,12 +9,24 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// The most that a file may unpack to: a hundred times the largest file of the study.
-pub(crate) const LIMIT_BYTES: u64 = 512 << 20;
+/// The most that a file may hold: twice the largest that is read, the books of En.Sum.
+const LIMIT_BYTES: u64 = 192 << 20;
+
+/// What a small file may unpack to.
+const SMALL_BYTES: u64 = 16 << 20;
+
+/// How many times its own size a file may unpack to, ten times what text does.
+const RATIO: u64 = 100;
 
 /// The bytes of a file, unpacked if its first two bytes are those of gzip, whatever its name.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     bytes_up_to(path, LIMIT_BYTES)
+}
+
+/// The most bytes that a packed file or an archive may unpack to.
+pub(crate) fn unpacked_limit(path: &Path) -> Result<u64> {
+    let file = path.metadata().map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(file.len().saturating_mul(RATIO).clamp(SMALL_BYTES, LIMIT_BYTES))
 }
 
 fn bytes_up_to(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
@@ -24,6 +36,7 @@ fn bytes_up_to(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
     file.by_ref().take(2).read_to_end(&mut start).map_err(fail)?;
     let zipped = start == [0x1f, 0x8b];
     let whole = BufReader::new(start.as_slice().chain(file));
+    let limit_bytes = if zipped { limit_bytes.min(unpacked_limit(path)?) } else { limit_bytes };
     let mut bytes = Vec::new();
     let read = if zipped {
         MultiGzDecoder::new(whole).take(limit_bytes + 1).read_to_end(&mut bytes)
@@ -117,6 +130,9 @@ mod tests {
         let error = bytes_up_to(&path, 1 << 16).unwrap_err();
         assert!(matches!(error, Error::TooLarge { limit_bytes: 65536, .. }), "{error}");
         assert_eq!(bytes_up_to(&path, 1 << 20).unwrap().len(), 1 << 20);
+        let (_folder, path) = write("bomb.gz", &gzip(&vec![b' '; (16 << 20) + 1]));
+        let error = bytes(&path).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { limit_bytes: SMALL_BYTES, .. }), "{error}");
     }
 
     #[test]

@@ -60,9 +60,15 @@ pub enum Error {
     Tokenizer(String),
     /// The chat template cannot be rendered.
     #[error(
-        "the model's chat template cannot be rendered: {0}; use the published prompt style, or `--raw`"
+        "`{}`: the model's chat template cannot be rendered: {reason}; use the published prompt style, or `--raw`",
+        path.display()
     )]
-    Template(String),
+    Template {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The model has no chat template.
     #[error("the model has no chat template: use the published prompt style, or `--raw`")]
     NoTemplate,
@@ -88,6 +94,9 @@ pub enum Error {
         /// Of them, the prompt's.
         prompt_tokens: usize,
     },
+    /// What was computed cannot be handed on.
+    #[error("a row of logits cannot be written")]
+    Write(#[from] std::io::Error),
     /// The tensor library refused an operation.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
@@ -102,7 +111,7 @@ impl Error {
                 | Self::Malformed { .. }
                 | Self::Device { .. }
                 | Self::NoTemplate
-                | Self::Template(_)
+                | Self::Template { .. }
         )
     }
 }

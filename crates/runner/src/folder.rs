@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::json::Json;
 use crate::weights::Safetensors;
-use crate::{Config, Error, Result, Tokenizer};
+use crate::{Config, Error, Result, Tokenizer, read_text_up_to};
 
 /// All weights in one file.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
@@ -19,6 +19,9 @@ pub(crate) const SETTINGS: [&str; 5] = [
     "tokenizer_config.json",
     "chat_template.jinja",
 ];
+
+/// Ten times the longest chat template of a known model.
+const TEMPLATE_BYTES: u64 = 1 << 20;
 
 /// A folder that holds a model, or a part of one.
 #[derive(Debug, Clone)]
@@ -51,8 +54,8 @@ impl Folder {
         let generation = Json::read_if_there(&self.file("generation_config.json"))?;
         let settings = Json::read_if_there(&self.file("tokenizer_config.json"))?;
         let template = self.file("chat_template.jinja");
-        let template = match std::fs::read_to_string(&template) {
-            Ok(text) => Some(text),
+        let template = match read_text_up_to(&template, TEMPLATE_BYTES) {
+            Ok(text) => Some((template, text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(source) => return Err(Error::Read { path: template, source }),
         };

@@ -35,6 +35,10 @@ impl Gguf {
         Ok(Self { path: path.to_owned(), reader, content })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.clone(), reason: reason.into() }
     }

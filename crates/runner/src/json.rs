@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use crate::{Error, Result, read_up_to};
+
+/// Ten times the longest settings of a known model.
+const LIMIT_BYTES: u64 = 4 << 20;
 
 /// An object in a JSON file.
 #[derive(Debug, Clone)]
@@ -18,8 +21,8 @@ pub(crate) struct Json {
 impl Json {
     /// Reads a file that holds one object.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let bytes = read_up_to(path, LIMIT_BYTES)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| malformed(format!("it is not UTF-8: {error}")))?;
@@ -31,6 +34,10 @@ impl Json {
     /// The same for a file that need not be there.
     pub(crate) fn read_if_there(path: &Path) -> Result<Option<Self>> {
         path.try_exists().unwrap_or(true).then(|| Self::read(path)).transpose()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {

@@ -5,6 +5,7 @@
 //! bytes it takes and how long a step lasts is measured here and nowhere else.
 
 mod attention;
+mod bounded;
 mod cache;
 mod caught;
 mod chat;
@@ -19,6 +20,7 @@ mod lane;
 mod likelihood;
 mod linear;
 mod llama;
+mod metered;
 mod model;
 mod observe;
 mod prefill;
@@ -29,6 +31,7 @@ pub mod testing;
 mod tokenizer;
 mod weights;
 
+pub use bounded::{read_text_up_to, read_up_to};
 pub use cache::Entries;
 pub use chat::{ChatTemplate, Message};
 pub use checkpoint::Checkpoint;
@@ -37,6 +40,7 @@ pub use engine::{Engine, Job};
 pub use error::Error;
 pub use lane::{Limits, Outcome, Stop, TRACE_STEPS};
 pub use linear::Weights;
+pub use metered::Metered;
 pub use model::{Identity, Model, device};
 pub use prefill::Prefilled;
 pub use replay::{Recording, Replayed, ReplayedStep};

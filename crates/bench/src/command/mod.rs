@@ -2,6 +2,7 @@
 
 pub(crate) mod dataset;
 mod list;
+mod logits;
 mod replay;
 pub(crate) mod rows;
 mod score;
@@ -13,13 +14,20 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 pub(crate) use list::{doctor, methods, models};
+pub(crate) use logits::logits;
 pub(crate) use replay::replay;
 pub(crate) use score::score;
-pub(crate) use text::{generate, logits, nll};
+pub(crate) use text::{generate, nll};
 
 /// Prints to stdout. A reader that has gone away, as `head` does, is no failure.
 pub(crate) fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what a library made.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to stdout"),
     }

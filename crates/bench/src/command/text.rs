@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use anyhow::Result;
-use runner::{Engine, Job, Limits, Message, Model, Outcome};
+use runner::{Engine, Job, Limits, Message, Model, Outcome, read_up_to};
 use serde_json::json;
 use zoo::{Arm, Context, Counters};
 
 use super::{print, print_json};
 use crate::arm::parse_arm;
-use crate::cli::{GenerateArgs, LogitsArgs, NllArgs, TextFormat};
+use crate::cli::{GenerateArgs, NllArgs, TextFormat};
 use crate::fault::Fault;
-use crate::{models, whole_file};
+use crate::models;
+
+/// The longest text, ten times what the longest context holds.
+const TEXT_BYTES: u64 = 16 << 20;
 
 /// `bench generate`
 pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
@@ -134,29 +137,11 @@ fn decode_under(
     Ok(logprobs)
 }
 
-/// `bench logits`
-pub(crate) fn logits(args: &LogitsArgs) -> Result<()> {
-    let model = models::load(&args.model)?;
-    let tokens = model.tokenizer().encode(&read_text(&args.text_file)?)?;
-    let mut bytes = Vec::new();
-    model.logits(&tokens, |row| {
-        bytes.extend(row.iter().flat_map(|logit| logit.to_le_bytes()));
-        Ok(())
-    })?;
-    let ids: Vec<u8> = tokens.iter().flat_map(|&token| i64::from(token).to_le_bytes()).collect();
-    let view = safetensors::tensor::TensorView::new;
-    let shape = vec![tokens.len(), model.config().vocabulary];
-    let tensors = [
-        ("logits", view(safetensors::Dtype::F32, shape, &bytes)?),
-        ("tokens", view(safetensors::Dtype::I64, vec![tokens.len()], &ids)?),
-    ];
-    whole_file::write(&args.out, &safetensors::serialize(tensors, None)?)
-}
-
-fn read_text(path: &Path) -> Result<String> {
+/// A text from a file of the user's.
+pub(super) fn read_text(path: &Path) -> Result<String> {
     let fault = |error: &dyn std::fmt::Display| {
         Fault::data(format!("cannot read `{}`: {error}", path.display()))
     };
-    let bytes = std::fs::read(path).map_err(|error| fault(&error))?;
+    let bytes = read_up_to(path, TEXT_BYTES).map_err(|error| fault(&error))?;
     String::from_utf8(bytes).map_err(|error| fault(&error).into())
 }

@@ -76,10 +76,18 @@ fn at_least_one(key: &[&str], count: usize) -> Result<(), Problem> {
     Err(Problem::at(key.iter().copied(), format!("`{}` must be at least 1", key.join("."))))
 }
 
-/// The arms that one table makes, each with parameters that can work.
-pub(super) fn arms(arm: &Table, budget: &Budget) -> Result<Vec<Arm>, Problem> {
+/// The arms that one table makes, each with parameters that can work; `mode` is that of an arm that does not say.
+pub(super) fn arms(
+    arm: &Table,
+    mode: Option<&Value>,
+    budget: &Budget,
+) -> Result<Vec<Arm>, Problem> {
     let label = arm.get("label").and_then(Value::as_str).unwrap_or_default();
-    let arms = expand_arm(&Value::Table(arm.clone()), budget)
+    let mut whole = arm.clone();
+    if let (Some(mode), false) = (mode, arm.contains_key("mode")) {
+        whole.insert("mode".to_owned(), mode.clone());
+    }
+    let arms = expand_arm(&Value::Table(whole), budget)
         .map_err(|problem| arm_problem(problem, arm, label))?;
     for Arm { label: name, prefill, decode, .. } in &arms {
         for (phase, checked) in [("prefill", prefill.check()), ("decode", decode.check())] {
@@ -106,13 +114,14 @@ fn written(arm: &Table, phase: &str, key: &str) -> bool {
     arm.get(phase).and_then(|method| method.get(key)).is_some()
 }
 
-/// A problem inside an arm, with the key under which its author wrote it: what the arm leaves out comes from `budget`.
+/// A problem inside an arm, with the key under which its author wrote it: what the arm leaves out comes from `budget` and `mode`.
 fn arm_problem(mut problem: Problem, arm: &Table, label: &str) -> Problem {
     let key: Vec<&str> = problem.key.iter().map(String::as_str).collect();
     let filled = match key[..] {
         ["prefill", "budget"] => "prefill",
         ["decode", "budget"] => "decode",
         ["decode", "recent"] => "recent",
+        ["mode"] if !arm.contains_key("mode") => return problem,
         _ => return problem.within(["arms", label]),
     };
     if written(arm, key[0], key[1]) {

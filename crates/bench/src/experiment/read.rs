@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{Experiment, RunOptions, TaskChoice, Workload, check};
 use crate::arm::Budget;
 use crate::fault::Fault;
-use crate::layers::Layers;
+use crate::layers::{self, Layers};
 use crate::problem::{Problem, nearest, typed};
 use crate::sweep;
 
@@ -38,7 +38,7 @@ struct File {
 impl Experiment {
     /// Reads a file with a profile (its default where `profile` is none) and keys set from the command line.
     pub(crate) fn read(path: &Path, profile: Option<&str>, set: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = layers::read(path)
             .map_err(|error| Fault::usage(format!("cannot read `{}`: {error}", path.display())))?;
         Ok(Self::parse(path, text, profile, set).map_err(Fault::usage)?)
     }
@@ -61,17 +61,19 @@ impl Experiment {
                 format!("`schema_version` = {}: this program reads version 1", file.schema_version);
             return Err(Problem::at(["schema_version"], message));
         }
-        let models = sweep::expand(&file.model).into_iter().map(|(model, _)| {
-            typed(Value::Table(model)).map_err(|problem| problem.within(["model"]))
-        });
+        let parts =
+            [("model.", &file.model), ("task.", &file.task), ("generation.", &file.generation)];
+        let lists: Vec<_> =
+            parts.into_iter().flat_map(|(above, table)| sweep::lists(table, above)).collect();
+        sweep::check_product(&lists)?;
         let mut arms = Vec::new();
         for arm in kept_arms(&file.arms, &file.leave_out)? {
-            let mut arm = arm.clone();
-            if let (Some(mode), false) = (&file.mode, arm.contains_key("mode")) {
-                arm.insert("mode".to_owned(), mode.clone());
-            }
-            arms.extend(check::arms(&arm, &file.budget)?);
+            arms.extend(check::arms(arm, file.mode.as_ref(), &file.budget)?);
+            sweep::check_product(&[&*lists, &[("arms".to_owned(), arms.len())]].concat())?;
         }
+        let models = sweep::expand(&file.model)?.into_iter().map(|(model, _)| {
+            typed(Value::Table(model)).map_err(|problem| problem.within(["model"]))
+        });
         let experiment = Self {
             schema_version: file.schema_version,
             name: file.name,
@@ -214,6 +216,7 @@ recent = 16
         assert!(refused.contains("method `recency`: `mode` = \"reference\""), "{refused}");
         let unknown = arms(&["mode=referense"]).unwrap_err();
         assert!(unknown.contains("did you mean `reference`?"), "{unknown}");
+        assert!(unknown.starts_with("`x.toml`, `--set mode`: "), "{unknown}");
     }
 
     #[test]
@@ -305,6 +308,31 @@ recent = 16
             refuse("generation.seed=[]").contains("`seed`: an empty list leaves nothing to run")
         );
         assert!(refuse("generation.seed=[3, 3]").contains("holds the same twice"));
+    }
+
+    #[test]
+    fn lists_that_multiply_to_too_many_settings_are_refused_at_once() {
+        let list =
+            |from: usize, count: usize| format!("{:?}", (from..from + count).collect::<Vec<_>>());
+        let refuse = |set: &[String]| {
+            let set: Vec<&str> = set.iter().map(String::as_str).collect();
+            parse(TEXT, Some("paper"), &set).unwrap_err()
+        };
+        let (seeds, limits) = (format!("generation.seed={}", list(0, 1000)), list(2, 1000));
+        let budgets = format!("budget.decode={}", list(300, 3000));
+        assert_eq!(
+            refuse(&[budgets.clone(), format!("budget.recent={limits}")]),
+            "`x.toml`, `--set budget.decode`: arm `slide`: `decode.budget` (3000) × `decode.recent` (1000) make 3000000 settings: an experiment has at most 4096"
+        );
+        assert_eq!(
+            refuse(&[seeds.clone(), format!("task.max_prompt_tokens={limits}")]),
+            "`x.toml`, `--set generation.seed`: `task.max_prompt_tokens` (1000) × `generation.seed` (1000) make 1000000 settings: an experiment has at most 4096"
+        );
+        let across = refuse(&[seeds, budgets]);
+        assert!(
+            across.contains("`generation.seed` (1000) × `arms` (3001) make 3001000"),
+            "{across}"
+        );
     }
 
     #[test]

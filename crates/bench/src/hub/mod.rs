@@ -2,6 +2,7 @@
 //!
 //! The client ignores most of the hub's environment variables, so they are resolved here, once, and handed to it.
 
+mod content;
 mod dataset;
 mod model;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo};
+use runner::read_text_up_to;
 
 pub(crate) use self::dataset::load;
 pub(crate) use self::model::HubModel;
@@ -47,6 +49,9 @@ fn is_plain(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=255).contains(&word.len()) && !word.starts_with('.') && word.chars().all(plain)
 }
+
+/// More than a token or the name of a commit takes.
+const WORD_BYTES: u64 = 1 << 12;
 
 /// How often a file that breaks off is taken up again, where it broke off.
 const RETRIES: usize = 3;
@@ -89,7 +94,7 @@ impl Hub {
             .map_or_else(|| user_cache.unwrap_or_default().join("huggingface"), PathBuf::from);
         let token_file =
             variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let stored = || Some(std::fs::read_to_string(token_file).ok()?.trim().to_owned());
+        let stored = || Some(read_text_up_to(&token_file, WORD_BYTES).ok()?.trim().to_owned());
         Self {
             cache: variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
             endpoint: variable("HF_ENDPOINT"),
@@ -122,7 +127,8 @@ impl Hub {
         Cache::new(self.cache.clone())
     }
 
-    /// Brings one file into the cache, after a look at what the hub says of it: the client makes paths of those words, and believes the size.
+    /// Brings one file into the cache, after a look at what the hub says of it: the client makes paths of those words, and believes the size
+    /// and the content.
     fn fetch(
         api: &Api,
         files: &ApiRepo,
@@ -139,15 +145,17 @@ impl Hub {
         }
         let path = files.get(name).map_err(|error| refused(&error))?;
         let there = std::fs::metadata(&path).map(|file| file.len());
-        if !there.is_ok_and(|length| length == said.size() as u64) {
-            // What is not what was promised must not be found by the next run.
-            let _ = std::fs::canonicalize(&path).and_then(std::fs::remove_file);
-            let _ = std::fs::remove_file(&path);
-            let message =
-                format!("the hub promised `{name}` with {} bytes and sent others", said.size());
-            return Err(Fault::data(message).hint(DISTRUST).into());
-        }
-        Ok(())
+        let message = if !there.is_ok_and(|length| length == said.size() as u64) {
+            format!("the hub promised `{name}` with {} bytes and sent others", said.size())
+        } else if !content::is_what_it_says(name, &path) {
+            format!("what the hub sent as `{name}` is no such file, but perhaps a page of a proxy")
+        } else {
+            return Ok(());
+        };
+        // What is not what was promised must not be found by the next run.
+        let _ = std::fs::canonicalize(&path).and_then(std::fs::remove_file);
+        let _ = std::fs::remove_file(&path);
+        Err(Fault::data(message).hint(DISTRUST).into())
     }
 
     /// A repository's snapshot in the cache: the one that its revision means there.
@@ -158,7 +166,7 @@ impl Hub {
             return Ok(commit); // the revision is a commit
         }
         let reference = folder.join("refs").join(repo.revision());
-        let snapshot = std::fs::read_to_string(&reference)
+        let snapshot = read_text_up_to(&reference, WORD_BYTES)
             .map(|hash| folder.join("snapshots").join(hash.trim()));
         snapshot.ok().filter(|snapshot| snapshot.is_dir()).ok_or_else(|| {
             let message =

@@ -195,9 +195,11 @@ fn refusals_say_what_to_do() {
 
 #[test]
 fn a_hub_that_lies_writes_nothing_that_is_found_again() {
-    for (name, said) in
-        [("org/liar-tag", "../../../../escaped"), ("org/liar-size", "1152921504606846976 bytes")]
-    {
+    for (name, said) in [
+        ("org/liar-tag", "../../../../escaped"),
+        ("org/liar-size", "1152921504606846976 bytes"),
+        ("org/liar-page", "`config.json` is no such file"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("a/b/c/home");
         let server = Server::of_folder(name, &Path::new(FAMILIES).join("smollm2"), "secret");
@@ -213,6 +215,8 @@ fn a_hub_that_lies_writes_nothing_that_is_found_again() {
             for path in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
                 let name = path.to_string_lossy().into_owned();
                 assert!(!name.contains("escaped") && !name.ends_with("config.json"), "{name}");
+                let is_page = std::fs::read(&path).is_ok_and(|bytes| bytes.starts_with(b"<!"));
+                assert!(!is_page, "{name}");
                 if path.is_dir() {
                     folders.push(path);
                 }

@@ -156,10 +156,7 @@ fn plot(
 ) -> Result<Plot> {
     let svg = plot::svg(picture)?;
     whole_file::write(&folder.join(format!("{stem}.svg")), svg.as_bytes())?;
-    // The PNG encoder writes to a path and goes by its ending.
-    let unfinished = folder.join(format!(".{stem}.png"));
-    plot::png(picture, &unfinished)?;
-    whole_file::rename(&unfinished, &folder.join(format!("{stem}.png")))?;
+    whole_file::write(&folder.join(format!("{stem}.png")), &plot::png(picture)?)?;
     Ok(Plot { stem, caption, svg })
 }
 

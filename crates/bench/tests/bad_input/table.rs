@@ -8,12 +8,14 @@ use std::process::Output;
 use crate::support::Workplace;
 
 /// What the program may map into memory, in KiB: far less than any size that the broken files claim.
-const MEMORY_KIB: usize = 3 << 20;
+const MEMORY_KIB: usize = 512 << 10;
 
 /// Rows of the document, and the place that the next ones run in.
 pub(crate) struct Table {
     pub(crate) place: Workplace,
     pub(crate) rows: String,
+    /// A word beside the folder that is another one each time.
+    pub(crate) hidden: Option<String>,
     /// Cases that were answered otherwise than they should.
     pub(crate) wrong: String,
 }
@@ -29,7 +31,7 @@ impl Table {
             fs::copy(file.path(), place.path("model").join(file.file_name())).unwrap();
         }
         fs::write(place.path("prompt.txt"), "one two three").unwrap();
-        Self { place, rows: String::new(), wrong: String::new() }
+        Self { place, rows: String::new(), hidden: None, wrong: String::new() }
     }
 
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -81,10 +83,26 @@ impl Table {
             return;
         }
         let folder = self.place.path("").to_string_lossy().trim_end_matches('/').to_owned();
-        let said = said.trim().replace(&folder, "…").replace('|', "\\|");
+        let hidden = self.hidden.as_ref().unwrap_or(&folder);
+        let said = said.trim().replace(&folder, "…").replace(hidden, "…").replace('|', "\\|");
         let said = said.strip_prefix("error: ").unwrap().lines().map(str::trim);
         let said: Vec<String> = said.map(|line| line.replace('<', "&lt;")).collect();
         let _ = writeln!(self.rows, "| {reader} | {case} | {code} | {} |", said.join("<br>"));
+    }
+
+    /// A command whose file, for as long as it runs, is one without an end.
+    pub(crate) fn endless(&mut self, reader: &str, file: &str, code: i32, arguments: &[&str]) {
+        let (path, aside) = (self.place.path(file), self.place.path("aside"));
+        let is_there = path.exists();
+        if is_there {
+            fs::rename(&path, &aside).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        self.row(reader, "without an end", code, arguments);
+        fs::remove_file(&path).unwrap();
+        if is_there {
+            fs::rename(&aside, &path).unwrap();
+        }
     }
 
     /// The same command for a file in several states.

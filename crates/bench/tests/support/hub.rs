@@ -18,6 +18,9 @@ pub(crate) struct Server {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
+/// What a proxy or a portal sends in place of a file.
+const PAGE: &[u8] = b"<!DOCTYPE html>\n<html>Log in first</html>\n";
+
 /// What one repository holds, by name: `models/org/name` or `datasets/org/name`.
 pub(crate) type Repositories = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
@@ -44,7 +47,9 @@ impl Server {
         Self { address, asked }
     }
 
-    /// Serves the files of a folder as one model. One called `liar-tag` sends marks that lead out of the cache, `liar-size` promises 2^60 bytes.
+    /// Serves the files of a folder as one model. One called `liar-tag` sends marks that lead out of the cache, `liar-size` promises 2^60 bytes,
+    /// `liar-page` sends a page in place of settings and `liar-list` one in place of the list, `liar-half` breaks off in the middle of each
+    /// file; one called `status-N` answers nothing but N.
     pub(crate) fn of_folder(id: &str, folder: &Path, token: &'static str) -> Self {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let files = files.map(|path| {
@@ -65,13 +70,18 @@ fn answer(mut stream: TcpStream, request: &[String], all: &Repositories, token: 
     let path = request[0].split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
     let (status, headers, content) = if !has(&format!("authorization: bearer {token}")) {
         ("401 Unauthorized", String::new(), Vec::new())
+    } else if let Some(status) = path.split_once("/status-").and_then(|(_, rest)| rest.get(..3)) {
+        (status, String::new(), Vec::new())
+    } else if path.contains("liar-list") {
+        ("200 OK", String::new(), PAGE.to_vec())
     } else if let Some(names) = listing(path, all) {
         let siblings: Vec<String> =
             names.map(|name| format!(r#"{{"rfilename":"{name}"}}"#)).collect();
         let body = format!(r#"{{"sha":"{COMMIT}","siblings":[{}]}}"#, siblings.join(","));
         ("200 OK", String::new(), body.into_bytes())
     } else if let Some(file) = file(path, all) {
-        let part = if has("range: bytes=0-0") { &file[..1] } else { &file[..] };
+        let file = if path.contains("liar-page") { PAGE } else { file };
+        let part = if has("range: bytes=0-0") { &file[..1] } else { file };
         let size = if path.contains("liar-size") { 1 << 60 } else { file.len() };
         let range = format!("bytes 0-{}/{size}", part.len() - 1);
         let tag = match path {
@@ -85,10 +95,12 @@ fn answer(mut stream: TcpStream, request: &[String], all: &Repositories, token: 
         ("404 Not Found", String::new(), Vec::new())
     };
     let length = content.len();
+    let cut = path.contains("liar-half") && length > 1 && !path.starts_with("api/");
+    let content = if cut { &content[..length / 2] } else { &content };
     let head = format!(
         "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(&[head.as_bytes(), &content].concat()).unwrap();
+    stream.write_all(&[head.as_bytes(), content].concat()).unwrap();
 }
 
 /// `api/KIND/ORG/NAME/revision/REVISION`

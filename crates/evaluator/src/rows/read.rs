@@ -91,19 +91,20 @@ fn mmlu_folder(folder: &Path) -> Result<Vec<MmluRow>> {
 fn mmlu_archive(archive: &Path) -> Result<Vec<MmluRow>> {
     let fail = |source| Error::Read { path: archive.to_owned(), source };
     let bytes = input::bytes(archive)?;
+    // An archive may declare holes, so its entries can be larger than itself.
+    let limit_bytes = input::unpacked_limit(archive)?;
+    let mut left = limit_bytes;
     let mut rows = Vec::new();
     let mut files = tar::Archive::new(bytes.as_slice());
     for file in files.entries().map_err(fail)? {
         let file = file.map_err(fail)?;
         let name = file.path().map_err(fail)?.into_owned();
         let Some(subject) = subject(&name) else { continue };
-        // An archive may declare holes, so an entry can be larger than the archive.
-        let limit_bytes = input::LIMIT_BYTES;
         let mut table = Vec::new();
-        file.take(limit_bytes + 1).read_to_end(&mut table).map_err(fail)?;
-        if table.len() as u64 > limit_bytes {
-            return Err(Error::TooLarge { path: archive.join(&name), limit_bytes });
-        }
+        file.take(left + 1).read_to_end(&mut table).map_err(fail)?;
+        left = left
+            .checked_sub(table.len() as u64)
+            .ok_or_else(|| Error::TooLarge { path: archive.to_owned(), limit_bytes })?;
         rows.extend(mmlu_table(&archive.join(&name), &subject, &table)?);
     }
     Ok(rows)
@@ -157,6 +158,24 @@ mod tests {
         for dataset in Dataset::QUESTIONS {
             assert_eq!(read(dataset, &empty).unwrap(), None);
         }
+    }
+
+    #[test]
+    fn an_archive_that_is_mostly_holes_is_refused() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("law_test.csv").unwrap();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.realsize[..11].copy_from_slice(b"07777777777");
+        gnu.sparse[0].offset[..11].copy_from_slice(b"07777777777");
+        gnu.sparse[0].numbytes[..11].copy_from_slice(b"00000000000");
+        header.set_cksum();
+        let archive = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mmlu_test.tar"), archive).unwrap();
+        let error = read(Dataset::Mmlu, &folder).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
     }
 
     #[test]

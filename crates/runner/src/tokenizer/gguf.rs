@@ -56,7 +56,8 @@ impl Tokenizer {
         let text = |token: Option<(&'_ str, u32)>| token.map(|(text, _)| text.to_owned());
         let (bos, eos) = (text(bos), text(eos));
         let template = gguf.text("tokenizer.chat_template")?;
-        let template = template.map(|it| ChatTemplate::new(it, bos.as_deref(), eos.as_deref()));
+        let template =
+            template.map(|it| ChatTemplate::new(gguf.path(), it, bos.as_deref(), eos.as_deref()));
         Ok(Self { inner, end_tokens, own_end_token, template })
     }
 }

@@ -1,6 +1,6 @@
 //! The tokenizer of a folder in Hugging Face's layout.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::Tokenizer as Inner;
@@ -8,7 +8,10 @@ use tokenizers::Tokenizer as Inner;
 use super::Tokenizer;
 use crate::caught::caught;
 use crate::json::Json;
-use crate::{ChatTemplate, Error, Result};
+use crate::{ChatTemplate, Error, Result, read_up_to};
+
+/// Three times the largest tokenizer of a known model.
+const LIMIT_BYTES: u64 = 64 << 20;
 
 impl Tokenizer {
     /// From `tokenizer.json` and what the files beside it say of special tokens and of chats.
@@ -21,7 +24,7 @@ impl Tokenizer {
         config: &Json,
         generation: Option<&Json>,
         settings: Option<&Json>,
-        template: Option<String>,
+        template: Option<(PathBuf, String)>,
     ) -> Result<Self> {
         let mut inner = read(path)?;
         let vocabulary = config.required_count("vocab_size")?;
@@ -39,18 +42,20 @@ impl Tokenizer {
         }
         let end_tokens = end_tokens(&inner, config, generation)?;
         let template = match template {
-            Some(source) => Some(source),
+            Some(it) => Some(it),
             None => settings.map(chat_template).transpose()?.flatten(),
         };
-        let template = template.map(|it| ChatTemplate::new(&it, bos.as_deref(), eos.as_deref()));
+        let template = template.map(|(path, source)| {
+            ChatTemplate::new(&path, &source, bos.as_deref(), eos.as_deref())
+        });
         let own_end_token = eos.and_then(|text| inner.token_to_id(&text));
         Ok(Self { inner, end_tokens, own_end_token, template })
     }
 }
 
 fn read(path: &Path) -> Result<Inner> {
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = read_up_to(path, LIMIT_BYTES)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let unusable = |reason: &str| malformed(format!("it is no tokenizer: {reason}"));
     // Some of what cannot be, the library finds out by a panic.
@@ -91,16 +96,17 @@ fn special(settings: Option<&Json>, key: &str) -> Result<Option<String>> {
 }
 
 /// The template for chats: a string, or the one called `default` of a list.
-fn chat_template(settings: &Json) -> Result<Option<String>> {
+fn chat_template(settings: &Json) -> Result<Option<(PathBuf, String)>> {
     let key = "chat_template";
     let wrong = || settings.wrong(key, "a template or a list of named ones");
+    let here = |source: &str| (settings.path().to_owned(), source.to_owned());
     match settings.value(key) {
         None => Ok(None),
-        Some(Value::String(source)) => Ok(Some(source.clone())),
+        Some(Value::String(source)) => Ok(Some(here(source))),
         Some(Value::Array(named)) => {
             let default = named.iter().find(|entry| entry["name"] == "default");
             let source = default.map(|entry| entry["template"].as_str().ok_or_else(wrong));
-            Ok(source.transpose()?.map(str::to_owned))
+            Ok(source.transpose()?.map(here))
         }
         Some(_) => Err(wrong()),
     }

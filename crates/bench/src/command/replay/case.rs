@@ -1,10 +1,9 @@
 //! One case of a manifest: its parameters as an arm, its file as a recording.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use runner::{Recording, Replayed};
+use runner::{Recording, Replayed, read_up_to};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +14,9 @@ use zoo::methods::{
 use zoo::{Arm, Context, Counters, Decode, Mode, Prefill};
 
 use crate::fault::Fault;
+
+/// The longest recording.
+const RECORDING_BYTES: u64 = 192 << 20;
 
 /// One recorded run of a published cache class. The names are the published code's; keys that it does not know are notes.
 #[derive(Debug, Deserialize)]
@@ -117,7 +119,7 @@ impl Case {
     /// [`Fault`] of class data if the recording is not the one that the case describes, or lacks a parameter that its class reads;
     /// [`zoo::Error`] and [`runner::Error`] on parameters and prompts with which the published code fails.
     pub(super) fn run(&self, path: &Path) -> Result<Replayed> {
-        let bytes = fs::read(path)
+        let bytes = read_up_to(path, RECORDING_BYTES)
             .map_err(|error| Fault::data(format!("cannot read `{}`: {error}", path.display())))?;
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| Fault::data(format!("`{}`: {error}", path.display())))?;

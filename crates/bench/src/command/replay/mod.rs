@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Component, Path};
 
 use anyhow::Result;
+use runner::read_up_to;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -15,6 +16,9 @@ use super::print;
 use crate::cli::ReplayArgs;
 use crate::fault::{self, Class, Fault};
 use crate::whole_file;
+
+/// The longest manifest.
+const MANIFEST_BYTES: u64 = 4 << 20;
 
 /// Cases, as the published code's parameters describe them. One that cannot be read costs the others nothing.
 #[derive(Debug, Deserialize)]
@@ -82,8 +86,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 
 fn read_manifest(path: &Path) -> Result<Vec<Entry>> {
     let shown = path.display();
-    let bytes =
-        fs::read(path).map_err(|error| Fault::data(format!("cannot read `{shown}`: {error}")))?;
+    let bytes = read_up_to(path, MANIFEST_BYTES)
+        .map_err(|error| Fault::data(format!("cannot read `{shown}`: {error}")))?;
     let Manifest { cases } = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::data(format!("`{shown}` is not a manifest of replay cases: {error}"))
     })?;

@@ -8,10 +8,11 @@ mod ink;
 mod legend;
 mod lines;
 
-use std::path::Path;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use image::codecs::png::PngEncoder;
+use image::{ColorType, ImageEncoder};
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
@@ -43,18 +44,13 @@ pub(crate) fn svg(picture: &impl Picture) -> Result<String> {
     Ok(text)
 }
 
-/// Draws a picture into a PNG file, two pixels for each that the picture knows of, so that it stays sharp on a dense
-/// screen; the path must end in `.png`.
-pub(crate) fn png(picture: &impl Picture, path: &Path) -> Result<()> {
+/// A picture as a PNG file's bytes, two pixels for each that the picture knows of, so that it stays sharp on a dense screen.
+pub(crate) fn png(picture: &impl Picture) -> Result<Vec<u8>> {
     let (width, height) = picture.size();
-    let size = (2 * width, 2 * height);
-    let write = || -> Result<()> {
-        let pixels = BitMapElement::with_owned_buffer((0, 0), size, pixels(picture)?);
-        let area = BitMapBackend::new(path, size).into_drawing_area();
-        area.draw(&pixels.context("the picture has too few pixels")?)?;
-        Ok(area.present()?)
-    };
-    write().with_context(|| format!("cannot draw `{}`", path.display()))
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new(&mut bytes);
+    encoder.write_image(&pixels(picture)?, 2 * width, 2 * height, ColorType::Rgb8)?;
+    Ok(bytes)
 }
 
 /// Draws at four times the size and takes means of two by two, which smooths edges.
