@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use runner::read_up_to;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
@@ -10,6 +11,8 @@ use crate::journal::Record;
 use crate::report::study::{ArmSamples, Rule, Setting};
 use crate::row::{Row, rows};
 
+/// The longest summary.
+const SUMMARY_BYTES: u64 = 64 << 20;
 /// Raised whenever a key changes its name or meaning.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -72,8 +75,8 @@ impl Summary {
             Fault::data(format!("`{}`: {reason}", path.display()))
                 .hint("`bench report FOLDER` writes it anew from the journal")
         };
-        let bytes =
-            std::fs::read(&path).map_err(|error| fault(format!("cannot read it: {error}")))?;
+        let bytes = read_up_to(&path, SUMMARY_BYTES)
+            .map_err(|error| fault(format!("cannot read it: {error}")))?;
         let summary: Self =
             serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
         if summary.schema_version != SCHEMA_VERSION {

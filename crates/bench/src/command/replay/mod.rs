@@ -6,7 +6,7 @@ mod kept;
 use std::fs;
 use std::path::{Component, Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use runner::read_up_to;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -49,14 +49,15 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<()> {
     }
     fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
     let total = entries.len();
-    let failures: Vec<Class> = entries
-        .into_iter()
-        .filter_map(|Entry { name, parameters }| {
-            let replayed = replay_one(&name, parameters, folder, &args.out);
-            let error = replayed.err()?.context(format!("case `{name}`"));
-            Some(fault::report(&error))
-        })
-        .collect();
+    let mut failures: Vec<Class> = Vec::new();
+    for Entry { name, parameters } in entries {
+        let replayed = replay_one(&name, parameters, folder, &args.out);
+        match replayed.with_context(|| format!("case `{name}`")) {
+            Ok(()) => {}
+            Err(error) if total == 1 => return Err(error),
+            Err(error) => failures.push(fault::report(&error)),
+        }
+    }
     let failed = failures.len();
     print(&format!("{} cases written to {}\n", total - failed, args.out.display()))?;
     match failures.into_iter().max_by_key(|class| class.gravity()) {
