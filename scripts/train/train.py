@@ -26,7 +26,7 @@ LENGTHS = [
     (0.32, {256: 2, 512: 5, 1024: 3}),
     (0.3778, {128: 2, 256: 5, 512: 3}),
     (0.50, {256: 3, 512: 4, 1024: 3}),
-    (0.66, {256: 1, 512: 3, 1024: 4, 1536: 2}),
+    (0.70, {256: 1, 512: 3, 1024: 4, 1536: 2}),
     (0.80, {512: 2, 1024: 4, 1536: 3, 2560: 3}),
 ]
 STEP_TOKENS = 4096
@@ -35,8 +35,11 @@ STEP_TOKENS = 4096
 def shares(length, done):
     """Thousandths of each kind of row. Drills stay until late: references and prices are learned last."""
     if done >= 0.3778:
-        many, few = {"recall": 250, "reference": 250, "price": 100}, {"recall": 50, "reference": 100, "price": 50}
-        drawn = many if done < 0.75 else few
+        drawn = {"recall": 250, "reference": 250, "price": 100}
+        if done >= 0.554188:
+            drawn = {"recall": 50, "reference": 350, "price": 200}
+        if done >= 0.82:
+            drawn = {"recall": 50, "reference": 100, "price": 50}
         arithmetic = 60 if length <= 256 else 0
         return {**drawn, "arithmetic": arithmetic, "document": 1000 - sum(drawn.values()) - arithmetic}
     drills = 60 * (1 - done)

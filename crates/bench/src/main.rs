@@ -25,6 +25,7 @@ mod run;
 mod summary;
 mod sweep;
 mod threads;
+mod timing;
 mod whole_file;
 
 use std::process::ExitCode;

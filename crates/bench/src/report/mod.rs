@@ -22,8 +22,9 @@ use self::page::{Plot, Section};
 use self::plot::{Accuracy, AccuracyBytes, Lines, Picture};
 use self::study::Setting;
 use crate::journal::Record;
-use crate::row::{self, Row, Timing};
+use crate::row::{self, Row};
 use crate::summary::Summary;
+use crate::timing::{self, Timing};
 use crate::whole_file;
 
 /// What a report says about its run beyond the records; part of `manifest.json`.
@@ -138,7 +139,7 @@ fn section<'a>(
             &bytes,
         )?,
     ];
-    Ok(Section { setting, timings: row::timings(setting), plots: pictures, rows })
+    Ok(Section { setting, timings: timing::timings(setting), plots: pictures, rows })
 }
 
 /// What tells one setting's plots from another's in their names.

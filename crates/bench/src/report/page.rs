@@ -7,7 +7,8 @@ use super::kinds;
 use super::study::Setting;
 use super::table::{self, Table};
 use super::{Conditions, Header};
-use crate::row::{Row, Timing};
+use crate::row::Row;
+use crate::timing::Timing;
 
 /// One setting with all that is shown of it.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::row::{Row, Timing};
+use crate::row::Row;
+use crate::timing::Timing;
 
 /// A table that Markdown and HTML can show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,7 +281,7 @@ mod tests {
         | roomy | 4096 | 100 of 100 | 4096 | 142 | 121 | 0 of 4 | 0 | 0.14 | 0.14 | 100 % | 100 % | 100 % |
         | twin\|slide | 64 | 64 of 100 | 16 | 80 | 78 | 4 of 4 | 384 | 0.08 | 0.14 | 64 % | 57 % | 64 % |
         ");
-        let speed = speed(&row::timings(&settings[0])).markdown();
+        let speed = speed(&crate::timing::timings(&settings[0])).markdown();
         insta::assert_snapshot!(speed.lines().take(3).collect::<Vec<_>>().join("\n"), @"
         | arm | lanes, mean | prompt read, ms (shared) | ms per step of all lanes | tokens/s of this lane | slowest to fastest prompt | time in policy |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: |
