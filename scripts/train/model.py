@@ -156,6 +156,7 @@ def export(model, tokenizer, folder):
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"model.{n}": w.detach().half().contiguous() for n, w in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     settings = {
         "config.json": model.shape.config(),
         "generation_config.json": {"bos_token_id": 1, "do_sample": False, "eos_token_id": 2, "pad_token_id": 0},

@@ -4,6 +4,7 @@ Schedules are in tokens, and rows depend on the step alone, so a run that was in
 """
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -21,35 +22,26 @@ WEIGHTS = {"given": 0.0, "other": 1.0, "first": 2.0, "reference": 2.0, "price": 
 # From which share of the run on rows have which lengths, and how often.
 LENGTHS = [
     (0.00, {64: 1, 128: 3}),
-    (0.06, {128: 2, 256: 2}),
-    (0.16, {128: 1, 256: 4, 512: 5}),
-    (0.32, {256: 2, 512: 5, 1024: 3}),
-    (0.3778, {128: 2, 256: 5, 512: 3}),
-    (0.50, {256: 3, 512: 4, 1024: 3}),
-    (0.70, {256: 1, 512: 3, 1024: 4, 1536: 2}),
-    (0.80, {512: 2, 1024: 4, 1536: 3, 2560: 3}),
+    (0.06, {128: 3, 256: 2}),
+    (0.25, {128: 2, 256: 4, 512: 3}),
+    (0.45, {256: 3, 512: 5, 1024: 2}),
+    (0.62, {256: 1, 512: 3, 1024: 4, 1536: 2}),
+    (0.80, {512: 2, 1024: 4, 1536: 3, 2752: 3}),
+]
+# From which share of the run on rows are of which kinds, in thousandths; the rest are documents. Drills stay until late, then fade.
+DRILLS = [
+    (0.00, {"recall": 300, "reference": 150, "price": 80, "arithmetic": 120}),
+    (0.55, {"recall": 120, "reference": 100, "price": 60, "arithmetic": 60}),
+    (0.80, {"recall": 40, "reference": 60, "price": 30, "arithmetic": 0}),
 ]
 STEP_TOKENS = 4096
 
 
 def shares(length, done):
-    """Thousandths of each kind of row. Drills stay until late: references and prices are learned last."""
-    if done >= 0.3778:
-        drawn = {"recall": 250, "reference": 250, "price": 100}
-        if done >= 0.554188:
-            drawn = {"recall": 50, "reference": 350, "price": 200}
-        if done >= 0.82:
-            drawn = {"recall": 50, "reference": 100, "price": 50}
-        arithmetic = 60 if length <= 256 else 0
-        return {**drawn, "arithmetic": arithmetic, "document": 1000 - sum(drawn.values()) - arithmetic}
-    drills = 60 * (1 - done)
-    arithmetic = (18 if done < 0.3 else 6) if length <= 256 else 0
-    part = {"recall": 0.36, "reference": 0.44, "price": 0.20}
-    if length < 128:
-        part = {"recall": 0.0, "reference": 0.3, "price": 0.4}
-    drawn = {kind: round(10 * drills * share) for kind, share in part.items()}
-    rest = 1000 - sum(drawn.values()) - 10 * arithmetic
-    return {**drawn, "arithmetic": 10 * arithmetic, "document": rest}
+    drawn = dict([drills for start, drills in DRILLS if done >= start][-1])
+    if length > 256:
+        drawn["arithmetic"] = 0
+    return {**drawn, "document": 1000 - sum(drawn.values())}
 
 
 def newton_schulz(g):
@@ -88,9 +80,10 @@ class Run:
         self.rows = Rows(options.bench)
         self.tokenizer = subprocess.check_output([options.bench, "dataset", "tokenizer"], text=True)
         torch.manual_seed(options.seed)
-        vocabulary = self.tokenizer.count('": ') and len(__import__("json").loads(self.tokenizer)["model"]["vocab"])
+        vocabulary = len(json.loads(self.tokenizer)["model"]["vocab"])
         self.model = Llama(Shape(vocabulary, hidden=options.hidden, intermediate=3 * options.hidden,
                                  query_heads=options.hidden // 32, layers=options.layers))
+        self.tie_indices()
         self.muon = Muon(self.model.matrices(), options.matrix_rate, 0.02)
         self.adam = torch.optim.AdamW(self.model.others(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
         self.rotation = rotations(self.model.shape, self.model.shape.context)
@@ -130,6 +123,15 @@ class Run:
         rotation = [table[:length] for table in self.rotation]
         logits = self.model(tokens[:, :-1], rotation, where)
         return logits, tokens[:, 1:].reshape(-1)[where], wanted[where]
+
+    @torch.no_grad()
+    def tie_indices(self):
+        """Lets each heading (`7:`) begin near its mention (`7`): a reference must match the two."""
+        ids = json.loads(self.tokenizer)["model"]["vocab"]
+        indices = [piece.rstrip(":") for piece in ids if piece.endswith(":") and piece != ":"]
+        mentions, headings = [ids[index] for index in indices], [ids[index + ":"] for index in indices]
+        table = self.model.embed_tokens.weight
+        table[headings] = table[mentions] + 0.5 * table[headings]
 
     def train_step(self):
         tokens, classes = self.batch()
@@ -224,12 +226,12 @@ def main():
     parser.add_argument("--bench", required=True, help="the program")
     parser.add_argument("--folder", required=True, help="where checkpoints, the log and the model go")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--million-tokens", type=float, default=40)
+    parser.add_argument("--million-tokens", type=float, default=28)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--matrix-rate", type=float, default=0.01)
     parser.add_argument("--rate", type=float, default=0.003)
-    parser.add_argument("--cooldown", type=float, default=0.6222)
+    parser.add_argument("--cooldown", type=float, default=0.5)
     Run(parser.parse_args()).go()
 
 

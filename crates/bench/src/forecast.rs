@@ -136,7 +136,7 @@ impl ModelPlan {
         );
         let _ = writeln!(
             text,
-            "  up to {} new tokens, {entry} bytes of cache per token",
+            "  up to {} new tokens, {entry} bytes of cache per token with one cache per KV head",
             part.context().max_new_tokens
         );
         if let Err(error) = self.choice.path() {
@@ -155,7 +155,13 @@ impl ModelPlan {
         let (lengths, context) = (part.lengths(), part.context());
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let shape = &self.choice.shape;
-        let _ = writeln!(text, "  {:<24} {:>12} {:>12}  binds", "arm", "peak entries", "peak MiB");
+        let estimated = matches!(part.prompts[0].length, Length::Estimate(_));
+        let binds_head = if estimated { "binds, by the estimated lengths" } else { "binds" };
+        let _ = writeln!(
+            text,
+            "  {:<24} {:>12} {:>12}  {binds_head}",
+            "arm", "peak entries", "peak MiB"
+        );
         for arm in &experiment.arms {
             let policies = arm.policies(context)?;
             let (entries, bytes) = peak(&policies, shape, longest, context);

@@ -204,11 +204,18 @@ fn find(table: &DeTable<'_>, key: &[String]) -> Option<usize> {
         DeValue::Table(table) => find(table, rest),
         DeValue::Array(items) => {
             let tables = items.iter().filter_map(|item| item.get_ref().as_table());
-            let item = { tables }.find(|item| label(item) == Some(next))?;
+            let item = tables.filter(|item| goes_by(label(item), next));
+            let item = item.max_by_key(|item| label(item).map_or(0, str::len))?;
             if deeper.is_empty() { find(item, &["label".to_owned()]) } else { find(item, deeper) }
         }
         _ => None,
     }
+}
+
+/// Whether an arm of this label is meant: by it, or by that of an arm that its lists made of it, as in `slide-512`.
+fn goes_by(label: Option<&str>, wanted: &str) -> bool {
+    let rest = label.and_then(|label| wanted.strip_prefix(label));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn label<'t>(table: &'t DeTable<'_>) -> Option<&'t str> {

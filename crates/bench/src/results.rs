@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evaluator::SystemText;
+use evaluator::{SystemText, Task};
 use runner::read_text_up_to;
 
 use crate::experiment::{ModelChoice, StopRule, Workload};
@@ -206,19 +206,24 @@ fn conditions(plan: &Plan) -> Vec<Conditions> {
         let Workload { swept, task, generation } = workload;
         let same = parts().filter(|part| part.workload == *workload);
         let forms: BTreeSet<&str> = same.map(|part| part.form.as_str()).collect();
-        let system = match task.system {
-            SystemText::Published => ", published system text",
-            SystemText::Complete => "",
-        };
+        let mut prompts = Vec::from_iter(forms).join(" or ");
+        if let Ok(known) = Task::of(task.dataset) {
+            if task.system == SystemText::Published && known.system_subject.is_some() {
+                prompts += ", published system text";
+            }
+            if let Some(most) = task.most_prompt_tokens(known) {
+                prompts = format!("{prompts}, cut in the middle above {most} tokens");
+            }
+        }
         let stop = match generation.stop {
-            StopRule::Published => "the tokenizer's own end token",
+            StopRule::Published => "the tokenizer's own end token, which is not the first token",
             StopRule::Model => "any end token of the model",
         };
         Conditions {
             dataset: task.dataset.to_string(),
             questions: task.questions,
             source,
-            prompts: format!("{}{system}", Vec::from_iter(forms).join(" or ")),
+            prompts,
             max_new_tokens: generation.max_new_tokens,
             stop: stop.to_owned(),
             seed: generation.seed,

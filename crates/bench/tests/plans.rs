@@ -25,7 +25,7 @@ fn a_plan_touches_nothing_and_says_what_will_run() {
       gsm8k, 3 questions per prompt, from `data/official/gsm8k_3.jsonl`: unverified
       prompts as published plain
       4 prompts of 510 / 510 / 510 tokens (min / mean / max; counted)
-      up to 80 new tokens, 384 bytes of cache per token
+      up to 80 new tokens, 384 bytes of cache per token with one cache per KV head
       arm                      peak entries     peak MiB  binds
       full                              590          0.2  never: nothing is dropped
       h2o                               152          0.1  at prefill, and while decoding

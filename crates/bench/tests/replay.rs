@@ -4,21 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "support/recorded.rs"]
+mod recorded;
+
+use recorded::recorded_cases;
 use safetensors::SafeTensors;
 use serde_json::json;
-
-/// The published code's recorded cases, if they are here; says so loudly if they are not.
-fn golden() -> Option<PathBuf> {
-    let folder = std::env::var_os("BENCH_GOLDEN").map(PathBuf::from).or_else(|| {
-        let data = PathBuf::from(std::env::var_os("BENCH_DATA")?);
-        Some(data.parent()?.parent()?.join("golden"))
-    });
-    let found = folder.filter(|folder| folder.join("manifest.json").is_file());
-    if found.is_none() {
-        eprintln!("SKIPPED: no recorded cases; set BENCH_GOLDEN to their folder");
-    }
-    found
-}
 
 fn replay(manifest: &Path, out: &Path, more: &[&str]) -> assert_cmd::assert::Assert {
     assert_cmd::Command::new(env!("CARGO_BIN_EXE_bench"))
@@ -45,7 +36,7 @@ fn sets(tensor: &safetensors::tensor::TensorView<'_>) -> Vec<Vec<i16>> {
 
 #[test]
 fn every_published_case_is_reproduced() {
-    let Some(golden) = golden() else { return };
+    let Some(golden) = recorded_cases() else { return };
     let out = tempfile::tempdir().unwrap();
     replay(&golden.join("manifest.json"), out.path(), &[]).success();
     let manifest: serde_json::Value =

@@ -93,7 +93,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file is, or unpacks to, more than this program is willing to hold.
-    #[error("`{}` unpacks to more than {limit_bytes} bytes: check that it is the file you meant, or split it", path.display())]
+    #[error("`{}` holds, or unpacks to, more than {} MiB: check that it is the file you meant, or split it", path.display(), limit_bytes >> 20)]
     TooLarge {
         /// The file.
         path: PathBuf,

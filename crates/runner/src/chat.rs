@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::metered::within;
 use crate::{Error, Result};
 
-/// The most that a rendering may hold at once, a thousand times what a template of the study takes.
+/// The most that a rendering may hold at once, a thousand times what a template of the study takes, and for each byte of the messages.
 const LIMIT_BYTES: usize = 32 << 20;
+const LIMIT_PER_BYTE: usize = 16;
 /// And how long it may take, where a thousandth does.
 const LIMIT: Duration = Duration::from_secs(10);
 /// And how many steps, a hundred times as many. Each may nest a value once more, and a nested value is printed and dropped by recursion.
@@ -64,7 +65,8 @@ impl ChatTemplate {
         let fault = |reason: String| Error::Template { path: self.path.clone(), reason };
         // What its expressions make grow before anything is written, the template engine does not bound.
         let (template, messages) = (self.clone(), messages.to_vec());
-        let rendered = within(LIMIT_BYTES, LIMIT, move || {
+        let said: usize = messages.iter().map(|message| message.content.len()).sum();
+        let rendered = within(LIMIT_BYTES + LIMIT_PER_BYTE * said, LIMIT, move || {
             template.render_at_any_cost(&messages).map_err(|error| error.to_string())
         });
         rendered.map_err(|stopped| fault(stopped.to_string()))?.map_err(fault)
@@ -113,6 +115,14 @@ mod tests {
         let source = "{% set ns = namespace(text='') %}{% for message in messages %}\
             {% set ns.text = ns.text ~ message['content'] + '!' %}{% endfor %}{{ ns.text }}";
         assert_eq!(render(source).unwrap(), "one!");
+    }
+
+    #[test]
+    fn a_long_conversation_is_no_fault_of_the_template() {
+        let template = "{% for message in messages %}{{ message['content'] | trim }}{% endfor %}";
+        let template = ChatTemplate::new(Path::new("a/file"), template, None, None);
+        let long = "word ".repeat(3 << 20);
+        assert_eq!(template.render(&[Message::new("user", &*long)]).unwrap(), long.trim());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Work that may take only so much memory and time, for what a stranger's file can make grow without end.
 //!
 //! A library that runs out of memory ends the program. So the work runs on a thread whose allocations are counted, and one that
-//! takes too much stays where it is: its thread is parked, and the rest of the program goes on.
+//! takes too much is left to itself, and the rest of the program goes on: over its memory its thread is parked, over its time nobody
+//! waits for it any longer.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -65,7 +65,8 @@ impl Class {
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; decode counts from ", self.policy)?;
+        self.policy.fmt(f)?;
+        write!(f, "; decode counts from ")?;
         match self.capacity {
             Some(capacity) => write!(f, "entry {capacity}")?,
             None => write!(f, "the prompt's end")?,

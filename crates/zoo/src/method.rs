@@ -197,7 +197,7 @@ impl Prefill {
     /// # Errors
     /// As [`Prefill::check`], and [`Error::Unpublished`].
     pub fn published_parts(&self) -> Result<String, Error> {
-        Ok(self.published()?.to_string())
+        Ok(format!("{:#}", self.published()?))
     }
 }
 
@@ -232,7 +232,7 @@ impl Decode {
     /// # Errors
     /// As [`Decode::check`], and [`Error::Unpublished`] for either.
     pub fn published_parts(&self, behind: &Prefill, context: Context) -> Result<String, Error> {
-        Ok(self.published(&behind.published()?, context)?.to_string())
+        Ok(format!("{:#}", self.published(&behind.published()?, context)?))
     }
 }
 

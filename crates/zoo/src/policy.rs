@@ -238,13 +238,17 @@ impl DecodePolicy {
     }
 }
 
+/// The alternate form is that of one cache per query head, where there is no group to reduce.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pins: Vec<String> = self.pins.iter().map(Pin::to_string).collect();
         let pins = if pins.is_empty() { "nothing".to_owned() } else { pins.join(", ") };
         write!(f, "pin [{pins}] ∘ score [{}]", self.score)?;
         if self.score.attends() {
-            write!(f, " ∘ reduce [{}] ∘ pool [{}]", self.reduce, self.pool)?;
+            if !f.alternate() {
+                write!(f, " ∘ reduce [{}]", self.reduce)?;
+            }
+            write!(f, " ∘ pool [{}]", self.pool)?;
         }
         if self.order == Order::Score {
             write!(f, " ∘ order [by score]")?;
@@ -258,7 +262,8 @@ impl fmt::Display for PrefillPolicy {
         match self {
             Self::All => write!(f, "keep everything"),
             Self::Budget { allocate, selector } => {
-                write!(f, "{selector} ∘ select [{allocate}], once after prefill")
+                selector.fmt(f)?;
+                write!(f, " ∘ select [{allocate}], once after prefill")
             }
         }
     }
@@ -268,7 +273,10 @@ impl fmt::Display for DecodePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.schedule {
             Schedule::Never => write!(f, "keep everything"),
-            schedule => write!(f, "{} ∘ select [lowest go], {schedule}", self.selector),
+            schedule => {
+                self.selector.fmt(f)?;
+                write!(f, " ∘ select [lowest go], {schedule}")
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use evaluator::score::percent;
 use evaluator::statistics::{SEED, holm, mean, sign_flip};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::fault::Fault;
 use crate::report::study::Rule;
@@ -265,6 +267,15 @@ fn title(row: &Row) -> String {
     format!("{arm} ({model}, {dataset} at {questions_per_prompt} questions{swept})")
 }
 
+/// A setting as files spell it; `none` where there is none.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        Ok(Value::Null) | Err(_) => "none".to_owned(),
+        Ok(other) => other.to_string(),
+    }
+}
+
 /// Refuses rows whose scores may differ because something else was asked for.
 fn same_settings(old: &Detailed, new: &Detailed) -> Result<(), String> {
     let settings = |it: &Detailed| -> Vec<(&'static str, String)> {
@@ -276,10 +287,10 @@ fn same_settings(old: &Detailed, new: &Detailed) -> Result<(), String> {
             ("granularity", row.granularity.clone()),
             ("source", row.source.clone()),
             ("prompt", row.prompt.clone()),
-            ("system", format!("{:?}", row.system)),
-            ("max_prompt_tokens", format!("{:?}", row.max_prompt_tokens)),
+            ("system", word(&row.system)),
+            ("max_prompt_tokens", word(&row.max_prompt_tokens)),
             ("max_new_tokens", row.max_new_tokens.to_string()),
-            ("stop_rule", format!("{:?}", row.stop_rule)),
+            ("stop_rule", word(&row.stop_rule)),
         ]
     };
     let differs = settings(old).into_iter().zip(settings(new)).find(|(old, new)| old != new);

@@ -102,7 +102,11 @@ fn kept_arms<'a>(arms: &'a [Table], leave_out: &[String]) -> Result<Vec<&'a Tabl
         return Err(Problem::at(["leave_out"], message));
     }
     let kept = arms.iter().zip(labels).filter(|(_, label)| !leave_out.iter().any(|it| it == label));
-    Ok(kept.map(|(arm, _)| arm).collect())
+    let kept: Vec<&Table> = kept.map(|(arm, _)| arm).collect();
+    if kept.is_empty() && !arms.is_empty() {
+        return Err(Problem::at(["leave_out"], "`leave_out` leaves no arm to run"));
+    }
+    Ok(kept)
 }
 
 /// Every combination of the lists in `[task]` and `[generation]`.
@@ -225,6 +229,8 @@ recent = 16
         assert_eq!(labels(&left), ["full", "recency-32", "recency-48"]);
         let unknown = parse(TEXT, None, &["leave_out=[\"slid\"]"]).unwrap_err();
         assert!(unknown.contains("there is no arm `slid`; did you mean `slide`?"), "{unknown}");
+        let all = parse(TEXT, None, &["leave_out=['full', 'slide', 'recency']"]).unwrap_err();
+        assert_eq!(all, "`x.toml`, `--set leave_out`: `leave_out` leaves no arm to run");
     }
 
     #[test]

@@ -8,11 +8,13 @@ mod case;
 mod files;
 mod head;
 mod random;
+#[path = "../support/recorded.rs"]
+mod recorded;
 mod schedule;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -21,6 +23,7 @@ use case::{Case, Counters, Method, Strategy};
 use files::{Answer, Numbers, assert_kept};
 use head::Kept;
 use random::Random;
+use recorded::recorded_cases;
 use schedule::{Schedule, schedule};
 
 /// Random cases of every pair of a method and a strategy.
@@ -32,19 +35,6 @@ const DRAWS: usize = 60;
 #[derive(Deserialize)]
 struct Manifest {
     cases: Vec<Case>,
-}
-
-/// The published code's recorded cases, if they are here; says so loudly if they are not.
-fn recorded_cases() -> Option<PathBuf> {
-    let folder = std::env::var_os("BENCH_GOLDEN").map(PathBuf::from).or_else(|| {
-        let data = PathBuf::from(std::env::var_os("BENCH_DATA")?);
-        Some(data.join("../../golden"))
-    });
-    let found = folder.filter(|folder| folder.join("manifest.json").is_file());
-    if found.is_none() {
-        eprintln!("SKIPPED: no recorded cases; set BENCH_GOLDEN to their folder");
-    }
-    found
 }
 
 /// Every layer's and head's kept entries, in that order.

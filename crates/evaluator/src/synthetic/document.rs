@@ -59,7 +59,7 @@ impl Document {
             let problem = Problem::new(kind, mix, &mut facts, draw);
             words =
                 words.say(&["Question", ":"]).tokens(&problem.question).say(&["\n", "Answer", ":"]);
-            words = conclusion(words.tokens(&problem.solution), problem.value);
+            words = concluded(words.tokens(&problem.solution).say(&["."]), problem.value);
         }
         let mut prompt = words.say(&["Questions", ":", "\n"]).0;
         // What is still to come beside questions and answers: `Answers:`, its line's end, and the end token.
@@ -67,8 +67,8 @@ impl Document {
         let mut problems = Vec::new();
         for index in layout.first..=LAST_INDEX {
             let problem = Problem::new(kind(mix, draw), mix, &mut facts, draw);
-            // Two headings of two tokens, two line ends, six tokens of conclusion, and `Finally` twice if it is the last.
-            let takes = problem.question.len() + problem.solution.len() + 14;
+            // Two headings of two tokens, two line ends, eleven tokens of conclusion, and `Finally` twice if it is the last.
+            let takes = problem.question.len() + problem.solution.len() + 19;
             let enough = match layout.size {
                 Size::Questions(questions) => problems.len() == questions,
                 Size::Tokens(tokens) => used + takes > tokens && !problems.is_empty(),
@@ -96,7 +96,7 @@ impl Document {
         let mut response = Words::new();
         for (place, (index, problem)) in numbered() {
             response = opened(response.say(&["Answer_"]), index as u8, place == last);
-            response = conclusion(response.tokens(&problem.solution), problem.value);
+            response = result(response.tokens(&problem.solution), index as u8, problem.value);
         }
         response.0.push(EOS);
         Self { prompt, response: response.0, problems }
@@ -113,9 +113,14 @@ pub(super) fn price_list(words: Words, prices: &[(&'static str, u8)]) -> Words {
     words.say(&["\n"])
 }
 
-/// `. The answer is 7.` and the end of the line.
-pub(super) fn conclusion(words: Words, value: u8) -> Words {
-    words.say(&[".", " The", " answer", " is"]).number(value).say(&[".", "\n"])
+/// ` The answer is 7.` and the end of the line.
+fn concluded(words: Words, value: u8) -> Words {
+    words.say(&[" The", " answer", " is"]).number(value).say(&[".", "\n"])
+}
+
+/// `. So Question_4: 7. The answer is 7.` and the end of the line: a value stands right behind its index, where a reference finds it.
+pub(super) fn result(words: Words, index: u8, value: u8) -> Words {
+    concluded(words.say(&[".", " So"]).named(index).number(value).say(&["."]), value)
 }
 
 /// The rest of a heading. The last question, and so the last answer, opens with a word of its own: an answer can tell from itself that

@@ -145,6 +145,13 @@ impl Words {
         said
     }
 
+    /// A question whose value follows.
+    pub(super) fn named(self, index: u8) -> Self {
+        let mut said = self.say(&[" Question_"]);
+        said.0.push(Vocabulary::get().heading(index));
+        said
+    }
+
     /// `a + b = c`
     pub(super) fn sum(self, a: u8, sign: &str, b: u8, result: u8) -> Self {
         self.number(a).say(&[sign]).number(b).say(&[" ="]).number(result)
@@ -240,7 +247,7 @@ impl Problem {
         let count = draw.number(2, 9);
         let value = count * price;
         let asked = Words::new().word(name).say(&[" pays", " for"]).number(count).word(item);
-        let worked = asked.clone().say(&[","]).word(item).say(&[" cost"]).number(price);
+        let worked = asked.clone().say(&[","]).word(item).number(price);
         let worked = worked.say(&[",", " so"]).sum(count, " *", price, value).say(&[" dollars"]);
         let question = asked.say(&["."]);
         Some(Self { kind: Kind::Price, question: question.0, solution: worked.0, value })
@@ -260,9 +267,12 @@ impl Problem {
         let asked = Words::new().word(name).say(&[" has"]).number(change).say(&[more]).word(item);
         let asked = asked.say(&[" than"]).mention(index).say(&["."]);
         let worked = Words::new().word(name).say(&[" has"]).number(change).say(&[more, " than"]);
-        let worked =
-            worked.mention(index).say(&[","]).mention(index).say(&[" gave"]).number(earlier);
-        let worked = worked.say(&[",", " so"]).sum(earlier, sign, change, value).word(item);
+        let worked = worked
+            .named(index)
+            .number(earlier)
+            .say(&[",", " so"])
+            .sum(earlier, sign, change, value)
+            .word(item);
         facts.referred.push((index, earlier));
         Some(Self { kind: Kind::Back, question: asked.0, solution: worked.0, value })
     }
@@ -277,10 +287,8 @@ impl Problem {
         let (name, item) = (draw.pick(&NAMES), draw.pick(&ITEMS));
         let asked = Words::new().word(name).say(&[" has", " as", " many"]).word(item).say(&[" as"]);
         let asked = asked.mention(first).say(&[" and"]).mention(second).say(&["."]);
-        let worked = Words::new().word(name).say(&[" has", " as", " many", " as"]).mention(first);
-        let worked =
-            worked.say(&[" and"]).mention(second).say(&[","]).mention(first).say(&[" gave"]);
-        let worked = worked.number(a).say(&[","]).mention(second).say(&[" gave"]).number(b);
+        let worked = Words::new().word(name).say(&[" has", " as", " many", " as"]).named(first);
+        let worked = worked.number(a).say(&[" and"]).named(second).number(b);
         let worked = worked.say(&[",", " so"]).sum(a, " +", b, a + b).word(item);
         facts.referred.extend([(first, a), (second, b)]);
         Some(Self { kind: Kind::Pair, question: asked.0, solution: worked.0, value: a + b })

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Split;
-use super::document::{Document, Layout, Size, conclusion, price_list};
+use super::document::{Document, Layout, Size, price_list, result};
 use super::draw::Draw;
 use super::problem::{Facts, Kind, Mix, Problem, Words};
 use super::vocabulary::{BOS, EOS, ITEMS, LAST_INDEX, NAMES, Vocabulary};
@@ -123,7 +123,7 @@ impl Request {
                     161..=400 => draw.pick(&[0, 1, 2]),
                     _ => draw.pick(&[0, 2, 4, 8]),
                 },
-                first: first_index(length / 34, draw),
+                first: first_index(length / 38, draw),
                 headed: length > 160 || length > 100 && draw.chance(500),
                 shuffled: draw.chance(self.shuffled),
             },
@@ -177,23 +177,22 @@ impl Row {
 
     /// Adds a response, each token with its class.
     fn append(&mut self, response: &[u16]) {
-        let id = |piece| Vocabulary::get().id(piece);
-        let [heading, line, gave, cost, equals] = ["Answer_", "\n", " gave", " cost", " ="].map(id);
-        let mut before = [heading; 2];
+        let words = Vocabulary::get();
+        let [heading, line, so, named, equals] =
+            ["Answer_", "\n", " So", " Question_", " ="].map(|piece| words.id(piece));
+        let mut before = [heading; 3];
         for &token in response {
             let class = match before {
-                [second, _] if second == heading => Class::First,
-                [_, last] if last == line => Class::End,
-                [_, last] if last == gave => Class::Reference,
-                [_, last] if last == cost => Class::Price,
-                [_, last] if last == equals => Class::Result,
+                // The index that opens a response must be found too, the heading before it need not.
+                [_, second, _] if second == heading && token != heading => Class::First,
+                [_, _, last] if last == line => Class::End,
+                [third, second, _] if second == named && third != so => Class::Reference,
+                [_, _, last] if words.is_item(last) && words.is_number(token) => Class::Price,
+                [_, _, last] if last == equals => Class::Result,
                 _ => Class::Other,
             };
-            // The index that opens a response must be found too, the heading before it need not.
-            let class =
-                if token == heading && class == Class::First { Class::Other } else { class };
             self.push(token, class);
-            before = [before[1], token];
+            before = [before[1], before[2], token];
         }
     }
 
@@ -234,21 +233,21 @@ impl Row {
         let mut facts = Facts::default();
         // Random shares, so that values are looked up near and far.
         let block = length * draw.between(30, 80) / 100;
-        for index in first_index(block / 20, draw)..=LAST_INDEX {
+        for index in first_index(block / 25, draw)..=LAST_INDEX {
             let kind =
                 draw.pick(&[Kind::Direct, Kind::Direct, Kind::MultiStep, Kind::Back, Kind::Pair]);
             let problem = Problem::new(kind, mix, &mut facts, draw);
-            if row.tokens.len() + problem.solution.len() + 9 > block && facts.answers.len() > 1 {
+            if row.tokens.len() + problem.solution.len() + 14 > block && facts.answers.len() > 1 {
                 break;
             }
             let words =
                 Words::new().say(&["Answer_"]).tokens(&[Vocabulary::get().heading(index as u8)]);
-            row.give(conclusion(words.tokens(&problem.solution), problem.value));
+            row.give(result(words.tokens(&problem.solution), index as u8, problem.value));
             facts.answers.push((index as u8, problem.value));
         }
         while row.tokens.len() + 5 <= length {
             let (index, value) = draw.pick(&facts.answers);
-            row.give(Words::new().mention(index).say(&[" gave"]));
+            row.give(Words::new().named(index));
             row.push(Vocabulary::get().number(value), Class::Reference);
             row.give(Words::new().say(&[","]));
         }
@@ -265,7 +264,7 @@ impl Row {
         row.give(price_list(Words::new(), &prices).say(&["Answers", ":", "\n"]));
         while row.tokens.len() + 4 <= length {
             let (item, price) = draw.pick(&prices);
-            row.give(Words::new().word(item).say(&[" cost"]));
+            row.give(Words::new().word(item));
             row.push(Vocabulary::get().number(price), Class::Price);
             row.give(Words::new().say(&[","]));
         }

@@ -37,7 +37,7 @@ pub(super) const LOSSES: [&str; 3] = ["sells", "loses", "gives"];
 pub(super) const PACKS: [&str; 3] = ["bags", "boxes", "crates"];
 
 /// All other pieces, as they stand in a text.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 39] = [
     "\n",
     ":",
     ".",
@@ -69,15 +69,14 @@ const PIECES: [&str; 40] = [
     " fewer",
     " than",
     " of",
-    " gave",
     " so",
     " as",
     " many",
     " pays",
     " for",
     " dollars",
-    " cost",
     " Finally",
+    " So",
 ];
 
 /// The pieces in the order of their ids.
@@ -130,6 +129,17 @@ impl Vocabulary {
     /// The token of a piece with its leading blank; [`UNKNOWN`] for a stranger.
     pub fn id(&self, piece: &str) -> u16 {
         self.ids.get(piece).copied().unwrap_or(UNKNOWN)
+    }
+
+    /// Whether a token is a quantity.
+    pub(super) fn is_number(&self, token: u16) -> bool {
+        (self.first[0]..self.first[1]).contains(&token)
+    }
+
+    /// Whether a token is something that can be counted or bought.
+    pub(super) fn is_item(&self, token: u16) -> bool {
+        let end = self.first[0];
+        (end - ITEMS.len() as u16..end).contains(&token)
     }
 
     /// The token of a quantity.

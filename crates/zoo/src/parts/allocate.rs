@@ -108,15 +108,18 @@ impl fmt::Display for Allocate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uniform(budget) => write!(f, "{budget}"),
-            Self::Pyramid(Pyramid { budget, window, slope, steps, .. }) => {
+            Self::Pyramid(Pyramid { budget, window, slope, shallow, steps }) => {
                 let mean = budget - window;
                 let most = 2 * mean - mean / slope;
                 let last = steps.history(mean, most, Layer { index: 31, count: 32 });
+                let all = Layer::all(32).map(|layer| steps.history(mean, most, layer) + window);
+                let average = all.sum::<usize>() as f64 / 32.0;
                 write!(
                     f,
-                    "{budget} on average, falling from {} to {} over 32 layers",
+                    "{average} on average, falling from {} to {} over 32 layers, of prompts from {} tokens on; of shorter ones {shallow}",
                     most + window,
-                    last + window
+                    last + window,
+                    2 * mean
                 )
             }
         }

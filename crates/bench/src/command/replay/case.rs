@@ -84,6 +84,9 @@ struct Initial {
     jump_layer: usize,
 }
 
+/// The highest that a counter may stand at the start, so that it is still recorded in 32 bits at the end.
+const MOST_COUNTED: usize = 1 << 30;
+
 /// The published classes' defaults.
 const KERNEL_SIZE: usize = 5;
 const BETA: usize = 20;
@@ -140,7 +143,7 @@ impl Case {
         let recording = Recording::new(shape, heads, self.prompt_len, (&q, &k, &v))
             .map_err(|error| Fault::data(error.to_string()))?;
         let context = Context { max_new_tokens: self.decode_steps + 1 };
-        Ok(recording.replay(&self.arm()?.policies(context)?, self.counters())?)
+        Ok(recording.replay(&self.arm()?.policies(context)?, self.counters()?)?)
     }
 
     /// The published class and strategy as an arm in reference mode.
@@ -155,6 +158,10 @@ impl Case {
         }
         let budget = needed("max_capacity_prompt", self.max_capacity_prompt)?;
         let window = needed("window_size", self.window_size)?;
+        if window == 0 {
+            let reason = "`window_size` = 0: the published code's windows hold one query at least";
+            return Err(Fault::data(reason).into());
+        }
         let pool = self.kernel_size.unwrap_or(KERNEL_SIZE);
         let slope = self.beta.unwrap_or(BETA);
         let pooling = match self.pooling.unwrap_or_default() {
@@ -220,15 +227,17 @@ impl Case {
     }
 
     /// Where its counters stand; a class that has none has nothing to carry.
-    fn counters(&self) -> Counters {
-        match (self.method, &self.initial_counters) {
-            (Method::PyramidInfer | Method::StreamingLLM, _) | (_, None) => Counters::default(),
-            (_, Some(initial)) => Counters {
-                step: initial.current_decoding_step,
-                skip: initial.jump_step,
-                layer: initial.jump_layer,
-            },
+    fn counters(&self) -> Result<Counters> {
+        let initial = match (self.method, &self.initial_counters) {
+            (Method::PyramidInfer | Method::StreamingLLM, _) | (_, None) => &Initial::default(),
+            (_, Some(initial)) => initial,
+        };
+        let Initial { current_decoding_step: step, jump_step: skip, jump_layer: layer } = *initial;
+        if [step, skip, layer].iter().any(|count| *count > MOST_COUNTED) {
+            let reason = format!("`initial_counters`: a counter above {MOST_COUNTED}");
+            return Err(Fault::data(reason).into());
         }
+        Ok(Counters { step, skip, layer })
     }
 }
 

@@ -3,6 +3,7 @@
 mod case;
 mod kept;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path};
 
@@ -50,8 +51,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<()> {
     fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
     let total = entries.len();
     let mut failures: Vec<Class> = Vec::new();
+    let mut names = BTreeSet::new();
     for Entry { name, parameters } in entries {
-        let replayed = replay_one(&name, parameters, folder, &args.out);
+        let replayed = if names.insert(name.clone()) {
+            replay_one(&name, parameters, folder, &args.out)
+        } else {
+            Err(Fault::data("another case has this name").into())
+        };
         match replayed.with_context(|| format!("case `{name}`")) {
             Ok(()) => {}
             Err(error) if total == 1 => return Err(error),
@@ -92,11 +98,6 @@ fn read_manifest(path: &Path) -> Result<Vec<Entry>> {
     let Manifest { cases } = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::data(format!("`{shown}` is not a manifest of replay cases: {error}"))
     })?;
-    let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
-        return Err(Fault::data(format!("`{shown}`: two cases are called `{twice}`")).into());
-    }
     Ok(cases)
 }
 
