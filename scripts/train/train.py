@@ -19,29 +19,51 @@ from rows import CLASSES, Rows
 
 # How much a token counts, by class.
 WEIGHTS = {"given": 0.0, "other": 1.0, "first": 2.0, "reference": 2.0, "price": 2.0, "result": 1.5, "end": 1.5}
-# From which share of the run on rows have which lengths, and how often.
+# From how many million tokens on rows have which lengths, and how often.
 LENGTHS = [
-    (0.00, {64: 1, 128: 3}),
-    (0.06, {128: 3, 256: 2}),
-    (0.25, {128: 2, 256: 4, 512: 3}),
-    (0.45, {256: 3, 512: 5, 1024: 2}),
-    (0.62, {256: 1, 512: 3, 1024: 4, 1536: 2}),
-    (0.80, {512: 2, 1024: 4, 1536: 3, 2752: 3}),
+    (0, {64: 1, 128: 3}),
+    (1.68, {128: 3, 256: 2}),
+    (7, {128: 2, 256: 4, 512: 3}),
+    (12.6, {256: 3, 512: 5, 1024: 2}),
+    (14.6104, {64: 1, 128: 4, 256: 2}),
+    (17.36, {256: 1, 512: 3, 1024: 4, 1536: 2}),
+    (22.4, {512: 2, 1024: 4, 1536: 3, 2752: 3}),
+    (23.6517, {256: 4, 512: 4, 1024: 2}),
+    (27.5, {256: 1, 512: 3, 1024: 4, 1536: 2}),
+    (31, {512: 2, 1024: 4, 1536: 3, 2752: 3}),
 ]
-# From which share of the run on rows are of which kinds, in thousandths; the rest are documents. Drills stay until late, then fade.
+# And of which kinds, in thousandths; the rest are documents.
 DRILLS = [
-    (0.00, {"recall": 300, "reference": 150, "price": 80, "arithmetic": 120}),
-    (0.55, {"recall": 120, "reference": 100, "price": 60, "arithmetic": 60}),
-    (0.80, {"recall": 40, "reference": 60, "price": 30, "arithmetic": 0}),
+    (0, {"recall": 300, "reference": 150, "price": 80, "arithmetic": 120}),
+    (14.6104, {"recall": 600, "reference": 60, "price": 40, "arithmetic": 40}),
+    (17.36, {"recall": 120, "reference": 100, "price": 60, "arithmetic": 60}),
+    (22.4, {"recall": 40, "reference": 60, "price": 30, "arithmetic": 0}),
+    (23.6517, {"recall": 40, "reference": 40, "price": 20, "repeat": 400}),
+    (31, {"recall": 20, "reference": 40, "price": 20, "repeat": 120}),
 ]
+# Learning rates as a share of the highest, on straight lines between these points.
+RATES = [(0, 1.0), (14, 1.0), (23.6517, 0.31059), (23.6517, 0.6), (35.5, 0.0)]
+# Documents whose questions stand in random order become fewer until here.
+SHUFFLED_UNTIL = 23.8
 STEP_TOKENS = 4096
 
 
-def shares(length, done):
-    drawn = dict([drills for start, drills in DRILLS if done >= start][-1])
+def latest(table, millions):
+    return [value for start, value in table if millions >= start][-1]
+
+
+def shares(length, millions):
+    drawn = dict(latest(DRILLS, millions))
     if length > 256:
         drawn["arithmetic"] = 0
     return {**drawn, "document": 1000 - sum(drawn.values())}
+
+
+def rate(millions):
+    for (start, first), (end, last) in zip(RATES, RATES[1:]):
+        if start <= millions < end:
+            return max(0.02, first + (last - first) * (millions - start) / (end - start))
+    return 0.02
 
 
 def newton_schulz(g):
@@ -94,15 +116,17 @@ class Run:
         self.folder = Path(options.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    def millions(self):
+        return self.tokens / 1e6
+
     def done(self):
-        return self.tokens / (self.options.million_tokens * 1e6)
+        return self.millions() >= RATES[-1][0]
 
     def rate(self):
-        warm = min(1.0, (self.step + 1) / 20)
-        return warm * min(1.0, max(0.02, (1 - self.done()) / self.options.cooldown))
+        return min(1.0, (self.step + 1) / 20) * rate(self.millions())
 
     def batch(self):
-        lengths = [mix for start, mix in LENGTHS if self.done() >= start][-1]
+        lengths = latest(LENGTHS, self.millions())
         draw = random.Random(f"{self.options.seed} {self.step}")
         (length,) = draw.choices(list(lengths), list(lengths.values()))
         tokens, classes = self.rows.ask(
@@ -110,8 +134,8 @@ class Run:
             split="train",
             length=length,
             rows=max(1, round(STEP_TOKENS / length)),
-            shares=shares(length, self.done()),
-            shuffled=int(800 * max(0.0, 1 - self.done() / 0.85)),
+            shares=shares(length, self.millions()),
+            shuffled=int(800 * max(0.0, 1 - self.millions() / SHUFFLED_UNTIL)),
         )
         return torch.from_numpy(tokens), torch.from_numpy(classes)
 
@@ -155,7 +179,7 @@ class Run:
     def evaluate(self):
         """Share of right next tokens by class, on documents of the development split."""
         lines = []
-        sizes = [(12, 1024, 4), (30, 2048, 2)] + [(60, 4000, 2)] * (self.done() > 0.7)
+        sizes = [(12, 1024, 4), (30, 2048, 2)] + [(60, 4000, 2)] * (self.millions() > 19)
         for questions, length, rows in sizes:
             tokens, classes = self.rows.ask(seed=0, split="development", length=length, rows=rows,
                                             shares={"document": 1}, questions=questions)
@@ -196,18 +220,18 @@ class Run:
             count = sum(w.numel() for w in self.model.parameters())
             self.log(f"{count} parameters; {vars(self.options)}")
         started, told, looked = time.time() - self.seconds, self.tokens, time.time()
-        while self.done() < 1:
+        while not self.done():
             if time.time() - looked > 3:
                 looked = time.time()
                 share_cores()
             self.train_step()
             self.seconds = time.time() - started
-            if self.tokens - told >= 5e5 or self.done() >= 1:
+            if self.tokens - told >= 5e5 or self.done():
                 told = self.tokens
                 losses = " ".join(f"{length}:{loss:.4f}" for length, loss in sorted(self.losses.items()))
                 self.log(f"{self.tokens / 1e6:.2f} M tokens, step {self.step}, {self.seconds:.0f} s, rate {self.rate():.2f}, loss {losses}")
                 self.checkpoint()
-                if self.tokens // 1e6 != (self.tokens - 5e5) // 1e6 or self.done() >= 1:
+                if self.tokens // 1e6 != (self.tokens - 5e5) // 1e6 or self.done():
                     for line in self.evaluate():
                         self.log(line)
         export(self.model, self.tokenizer, self.folder / "model")
@@ -226,12 +250,10 @@ def main():
     parser.add_argument("--bench", required=True, help="the program")
     parser.add_argument("--folder", required=True, help="where checkpoints, the log and the model go")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--million-tokens", type=float, default=28)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--matrix-rate", type=float, default=0.01)
     parser.add_argument("--rate", type=float, default=0.003)
-    parser.add_argument("--cooldown", type=float, default=0.5)
     Run(parser.parse_args()).go()
 
 

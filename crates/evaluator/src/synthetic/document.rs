@@ -43,10 +43,7 @@ impl Document {
         let mut facts = Facts::default();
         let mut words = Words(vec![BOS]);
         if layout.headed {
-            let mut items = ITEMS;
-            draw.shuffle(&mut items);
-            facts.prices =
-                items.into_iter().take(PRICES).map(|item| (item, draw.number(2, 9))).collect();
+            facts.prices = prices(draw);
             words =
                 words.say(&["Solve", " every", " question", " step", " by", " step", ".", "\n"]);
             words = price_list(words, &facts.prices);
@@ -101,6 +98,13 @@ impl Document {
         response.0.push(EOS);
         Self { prompt, response: response.0, problems }
     }
+}
+
+/// What the items of a prompt's list cost.
+pub(super) fn prices(draw: &mut Draw) -> Vec<(&'static str, u8)> {
+    let mut items = ITEMS;
+    draw.shuffle(&mut items);
+    items.into_iter().take(PRICES).map(|item| (item, draw.number(2, 9))).collect()
 }
 
 /// `Prices: beads 9, bells 2.`

@@ -109,7 +109,7 @@ pub(super) struct Facts {
     /// Indices and values of the answers so far.
     pub(super) answers: Vec<(u8, u8)>,
     /// Those that questions have referred to.
-    referred: Vec<(u8, u8)>,
+    pub(super) referred: Vec<(u8, u8)>,
 }
 
 /// Tokens, appended piece by piece.

@@ -136,6 +136,11 @@ impl Vocabulary {
         (self.first[0]..self.first[1]).contains(&token)
     }
 
+    /// Whether a token is a question's index where it is a heading.
+    pub(super) fn is_heading(&self, token: u16) -> bool {
+        usize::from(token) >= usize::from(self.first[2]) && usize::from(token) < self.pieces.len()
+    }
+
     /// Whether a token is something that can be counted or bought.
     pub(super) fn is_item(&self, token: u16) -> bool {
         let end = self.first[0];
