@@ -9,6 +9,7 @@ use runner::{Message, Tokenizer};
 use crate::carried::Carried;
 use crate::cli::RunArgs;
 use crate::data;
+use crate::embedded;
 use crate::experiment::{Experiment, ModelChoice, PromptStyle, TaskChoice, Workload};
 use crate::fault::{Class, Fault};
 use crate::hub::Hub;
@@ -71,7 +72,10 @@ pub(crate) enum Length {
 }
 
 /// What scores on problems made by rule can show.
-const SYNTHETIC: &str = "Task and prompts are synthetic: word problems made by rule. They show which entries of the cache a method loses, kind of question by kind of question. They say nothing about natural language, and sizes of differences do not carry over to large models; what may carry over is their order.";
+const SYNTHETIC: &str = "The task is synthetic: word problems made by rule. Scores show which entries of the cache a method loses, kind of question by kind of question. They say nothing about natural language, and sizes of differences do not carry over to large models; what may carry over is their order.";
+
+/// What the model that is compiled in is.
+const EMBEDDED: &str = "The model `embedded` is synthetic too: it has 0.8 M parameters, and was trained on that task and nothing else.";
 
 /// The most cells of an experiment, ten times as many as all published tables take together.
 const MOST_CELLS: usize = 100_000;
@@ -134,6 +138,9 @@ impl Plan {
     /// What a reader of the results must know beside the settings.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.parts().filter_map(Part::note).collect();
+        if self.models.iter().any(|model| model.choice.name == embedded::NAME) {
+            notes.push(EMBEDDED.to_owned());
+        }
         notes.sort();
         notes.dedup();
         notes

@@ -92,7 +92,7 @@ impl Shapes {
             query_heads: 4,
             kv_heads: 2,
             head_dim: 32,
-            vocabulary: 344,
+            vocabulary: 338,
             context: 4096,
             rope_theta: 1e6,
             rope_scaling: None,

@@ -1,13 +1,14 @@
-//! The embedded model gives the same numbers and texts as `transformers` does.
+//! The embedded model gives the same numbers and texts as `transformers` does, can do its task, and loses by compression what it should.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
-use support::Workplace;
+use support::{Workplace, read};
 
 const DOCUMENTS: usize = 3;
 
@@ -75,4 +76,44 @@ fn logits_are_those_of_transformers() {
     }
     println!("largest relative error of a row {worst:.1e}");
     assert!(worst < 2e-5, "{worst}");
+}
+
+/// Accuracy of an arm on a kind of question, in percent.
+fn accuracy(kinds: &str, arm: &str, kind: &str) -> f64 {
+    let mut lines = kinds.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let column = |name: &str| head.iter().position(|it| *it == name).unwrap();
+    let (arms, kinds, scores) = (column("arm"), column("kind"), column("aligned"));
+    let row = lines.find(|row| row[arms] == arm && row[kinds] == kind);
+    row.unwrap_or_else(|| panic!("no row of {arm}, {kind}"))[scores].parse().unwrap()
+}
+
+#[test]
+fn the_whole_cache_answers_every_kind_and_a_small_one_forgets_its_own_answers() {
+    let place = Workplace::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/gsm8k_long.toml");
+    let table: toml::Table = toml::from_str(&read(Path::new(file))).unwrap();
+    let arms = [&table["arms"], &table["profiles"]["embedded"]["arms"]];
+    let labels = arms.into_iter().flat_map(|arms| arms.as_array().unwrap());
+    let labels = labels.map(|arm| arm["label"].as_str().unwrap());
+    let others: BTreeSet<&str> =
+        labels.filter(|label| !["full", "full-recency"].contains(label)).collect();
+    let leave_out = format!("leave_out={others:?}").replace('{', "[").replace('}', "]");
+    let more = ["--limit", "6", "--results", "out", "--set", &leave_out];
+    place.bench(&[&["--experiment", file][..], &more].concat()).succeeded();
+
+    let folder = place.path("out/gsm8k_long_embedded");
+    let kinds = read(&folder.join("kinds.csv"));
+    for kind in ["direct", "multi-step", "price", "back", "pair"] {
+        assert!(accuracy(&kinds, "full", kind) >= 95.0, "{kinds}");
+    }
+    // What needs the prompt alone is untouched by dropping output; what needs earlier answers is not.
+    for kind in ["direct", "multi-step", "price"] {
+        assert!(accuracy(&kinds, "full-recency-90", kind) >= 95.0, "{kinds}");
+    }
+    assert!(accuracy(&kinds, "full-recency-90", "back") <= 60.0, "{kinds}");
+
+    let journal = read(&folder.join("samples.jsonl"));
+    let full = journal.lines().filter(|line| line.contains("\"arm\":\"full\""));
+    assert_eq!(full.filter(|line| line.contains("\"stop\":\"eos\"")).count(), 6);
 }

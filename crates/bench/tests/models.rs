@@ -79,7 +79,7 @@ fn a_plan_asks_no_hub() {
     let paper = [&plan[..], &["--profile", "paper"]].concat();
     let planned = place.bench_in(&online, &paper).succeeded();
     assert!(planned.contains("`meta-llama/Llama-3.1-8B-Instruct` is not whole"), "{planned}");
-    let unknown = [&plan[..], &["--set", "model.name=org/tiny"]].concat();
+    let unknown = [&plan[..], &["--profile", "smollm2", "--set", "model.name=org/tiny"]].concat();
     place.bench_in(&online, &unknown).failed(3, &["org--tiny", "hint: "]);
     assert_eq!(server.asked(), Vec::<String>::new());
 }
@@ -91,7 +91,8 @@ fn a_folder_with_nothing_but_its_configuration_plans() {
     for entry in fs::read_dir(FIXTURES).unwrap() {
         let folder = entry.unwrap().path();
         let model = format!("model.name={}", folder.display());
-        let common = ["--experiment", EXPERIMENT, "--set", "task.source=own", "--set", &model];
+        let common = ["--experiment", EXPERIMENT, "--profile", "smollm2", "--set", &model];
+        let common = [&common[..], &["--set", "task.source=own"]].concat();
         let before = files(&folder);
         let plan = place.bench(&[&common[..], &["--dry-run"]].concat()).succeeded();
         assert!(before == files(&folder));

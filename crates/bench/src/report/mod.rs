@@ -116,8 +116,12 @@ fn section<'a>(
     let subtitle =
         format!("{model} ({weights}) on {dataset}, {prompts} of {questions} questions{swept}");
     let stem = |name: &str| format!("{prefix}{name}");
-    let accuracy = Accuracy { rows: &rows, subtitle: &subtitle };
+    let accuracy = Accuracy::by_rule(&rows, &subtitle);
     let bytes = AccuracyBytes { rows: &rows, subtitle: &subtitle };
+    let kinds = Accuracy::by_kind(&rows, &kinds::rows(setting), &subtitle);
+    let by_kind = kinds
+        .map(|kinds| plot(plots, stem("kinds"), "Accuracy by arm and kind of question", &kinds));
+    let by_kind = by_kind.transpose()?;
     let pictures = vec![
         plot(plots, stem("accuracy"), "Accuracy by arm, with 95 % intervals", &accuracy)?,
         plot(
@@ -139,7 +143,7 @@ fn section<'a>(
             &bytes,
         )?,
     ];
-    Ok(Section { setting, timings: timing::timings(setting), plots: pictures, rows })
+    Ok(Section { setting, timings: timing::timings(setting), plots: pictures, by_kind, rows })
 }
 
 /// What tells one setting's plots from another's in their names.

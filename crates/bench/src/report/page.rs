@@ -17,6 +17,8 @@ pub(crate) struct Section<'a> {
     pub(crate) rows: Vec<Row>,
     pub(crate) timings: Vec<Timing>,
     pub(crate) plots: Vec<Plot>,
+    /// Where questions have kinds.
+    pub(crate) by_kind: Option<Plot>,
 }
 
 /// A picture that was written as `plots/STEM.svg` and `plots/STEM.png`.
@@ -97,6 +99,7 @@ fn section_blocks<'a>(section: &'a Section) -> Vec<Block<'a>> {
             heading("By kind of question, answers paired by number"),
             Block::Table(table),
         ]);
+        blocks.extend(section.by_kind.iter().map(Block::Plot));
         let told = kinds::findings(section.setting);
         if !told.is_empty() {
             let words = "SCOPE's strategies against the null baselines that continue the same prefill with the same decode budget:";

@@ -64,8 +64,8 @@ impl Document {
         let mut problems = Vec::new();
         for index in layout.first..=LAST_INDEX {
             let problem = Problem::new(kind(mix, draw), mix, &mut facts, draw);
-            // Two headings of two tokens, two line ends, eleven tokens of conclusion, and `Finally` twice if it is the last.
-            let takes = problem.question.len() + problem.solution.len() + 19;
+            // Two headings of two tokens, two line ends, ten tokens of conclusion, and `Finally` twice if it is the last.
+            let takes = problem.question.len() + problem.solution.len() + 18;
             let enough = match layout.size {
                 Size::Questions(questions) => problems.len() == questions,
                 Size::Tokens(tokens) => used + takes > tokens && !problems.is_empty(),
@@ -122,9 +122,9 @@ fn concluded(words: Words, value: u8) -> Words {
     words.say(&[" The", " answer", " is"]).number(value).say(&[".", "\n"])
 }
 
-/// `. So Question_4: 7. The answer is 7.` and the end of the line: a value stands right behind its index, where a reference finds it.
+/// `. So Question_4 7. The answer is 7.` and the end of the line: a value stands right behind its index, where a reference finds it.
 pub(super) fn result(words: Words, index: u8, value: u8) -> Words {
-    concluded(words.say(&[".", " So"]).named(index).number(value).say(&["."]), value)
+    concluded(words.say(&[".", " So"]).mention(index).number(value).say(&["."]), value)
 }
 
 /// The rest of a heading. The last question, and so the last answer, opens with a word of its own: an answer can tell from itself that

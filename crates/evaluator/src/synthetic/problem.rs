@@ -8,6 +8,9 @@ use super::draw::Draw;
 use super::vocabulary::{GAINS, ITEMS, LOSSES, NAMES, PACKS, Vocabulary};
 use crate::error::{Error, Result};
 
+/// No value is above this.
+pub(super) const MOST: u8 = 90;
+
 /// What a question needs to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,7 +72,7 @@ pub struct Mix {
 impl Default for Mix {
     fn default() -> Self {
         let reach = super::vocabulary::LAST_INDEX;
-        Self { direct: 38, multi_step: 20, price: 16, back: 18, pair: 8, again: 500, reach }
+        Self { direct: 34, multi_step: 20, price: 16, back: 18, pair: 12, again: 500, reach }
     }
 }
 
@@ -138,18 +141,10 @@ impl Words {
         self
     }
 
-    /// A question, mentioned.
-    pub(super) fn mention(self, index: u8) -> Self {
-        let mut said = self.say(&[" Question_"]);
-        said.0.push(Vocabulary::get().mention(index));
-        said
-    }
-
-    /// A question whose value follows.
-    pub(super) fn named(self, index: u8) -> Self {
-        let mut said = self.say(&[" Question_"]);
-        said.0.push(Vocabulary::get().heading(index));
-        said
+    /// A question, mentioned; its value may follow.
+    pub(super) fn mention(mut self, index: u8) -> Self {
+        self.0.push(Vocabulary::get().mention(index));
+        self
     }
 
     /// `a + b = c`
@@ -246,7 +241,7 @@ impl Problem {
         let (name, (item, price)) = (draw.pick(&NAMES), draw.pick(&facts.prices));
         let count = draw.number(2, 9);
         let value = count * price;
-        let asked = Words::new().word(name).say(&[" pays", " for"]).number(count).word(item);
+        let asked = Words::new().word(name).say(&[" wants"]).number(count).word(item);
         let worked = asked.clone().say(&[","]).word(item).number(price);
         let worked = worked.say(&[",", " so"]).sum(count, " *", price, value).say(&[" dollars"]);
         let question = asked.say(&["."]);
@@ -254,58 +249,71 @@ impl Problem {
     }
 
     fn back(mix: &Mix, facts: &mut Facts, draw: &mut Draw) -> Option<Self> {
-        let (index, earlier) = facts.reference(mix, draw)?;
+        let (index, earlier) = facts.reference(MOST, mix, draw)?;
         let (name, item) = (draw.pick(&NAMES), draw.pick(&ITEMS));
-        let most = 9.min(earlier.max(1));
         let rises = earlier < 2 || earlier <= 80 && draw.chance(500);
-        let change = if rises { draw.number(1, 9) } else { draw.number(1, most) };
-        let (value, more, sign) = if rises {
-            (earlier + change, " more", " +")
+        let change = draw.number(1, if rises { 9 } else { 9.min(earlier) });
+        let asked = Words::new().word(name).say(&[" has"]).mention(index).word(item).say(&[" and"]);
+        let worked =
+            Words::new().word(name).say(&[" has"]).mention(index).number(earlier).say(&[","]);
+        let (asked, worked, value) = if rises {
+            let asked = asked.word(draw.pick(&GAINS)).number(change).say(&[" more", "."]);
+            (asked, worked.sum(earlier, " +", change, earlier + change), earlier + change)
         } else {
-            (earlier - change, " fewer", " -")
+            let asked = asked.word(draw.pick(&LOSSES)).number(change).say(&["."]);
+            (asked, worked.sum(earlier, " -", change, earlier - change), earlier - change)
         };
-        let asked = Words::new().word(name).say(&[" has"]).number(change).say(&[more]).word(item);
-        let asked = asked.say(&[" than"]).mention(index).say(&["."]);
-        let worked = Words::new().word(name).say(&[" has"]).number(change).say(&[more, " than"]);
-        let worked = worked
-            .named(index)
-            .number(earlier)
-            .say(&[",", " so"])
-            .sum(earlier, sign, change, value)
-            .word(item);
         facts.referred.push((index, earlier));
-        Some(Self { kind: Kind::Back, question: asked.0, solution: worked.0, value })
+        Some(Self { kind: Kind::Back, question: asked.0, solution: worked.word(item).0, value })
     }
 
     /// The second value is small, so that no more sums need to be known than of the other kinds.
     fn pair(mix: &Mix, facts: &mut Facts, draw: &mut Draw) -> Option<Self> {
-        let drawn = (0..12).find_map(|_| {
-            let (a, b) = (facts.reference(mix, draw)?, facts.reference(mix, draw)?);
-            (a.0 != b.0 && b.1 <= 9 && a.1 + b.1 <= 90).then_some((a, b))
+        let (second, b) = facts.reference(9, mix, draw)?;
+        let other = (0..12).find_map(|_| {
+            facts.reference(MOST - b, mix, draw).filter(|(index, _)| *index != second)
         });
-        let ((first, a), (second, b)) = drawn?;
+        let (first, a) = other?;
         let (name, item) = (draw.pick(&NAMES), draw.pick(&ITEMS));
-        let asked = Words::new().word(name).say(&[" has", " as", " many"]).word(item).say(&[" as"]);
-        let asked = asked.mention(first).say(&[" and"]).mention(second).say(&["."]);
-        let worked = Words::new().word(name).say(&[" has", " as", " many", " as"]).named(first);
-        let worked = worked.number(a).say(&[" and"]).named(second).number(b);
-        let worked = worked.say(&[",", " so"]).sum(a, " +", b, a + b).word(item);
+        let asked = Words::new()
+            .word(name)
+            .say(&[" has"])
+            .mention(first)
+            .say(&[" and"])
+            .mention(second)
+            .word(item);
+        let worked = Words::new().word(name).say(&[" has"]).mention(first).number(a);
+        let worked = worked
+            .say(&[" and"])
+            .mention(second)
+            .number(b)
+            .say(&[","])
+            .sum(a, " +", b, a + b)
+            .word(item);
         facts.referred.extend([(first, a), (second, b)]);
-        Some(Self { kind: Kind::Pair, question: asked.0, solution: worked.0, value: a + b })
+        Some(Self {
+            kind: Kind::Pair,
+            question: asked.say(&["."]).0,
+            solution: worked.0,
+            value: a + b,
+        })
     }
 }
 
 impl Facts {
-    /// An earlier answer to refer to.
-    fn reference(&self, mix: &Mix, draw: &mut Draw) -> Option<(u8, u8)> {
+    /// An earlier answer to refer to, of a value up to `most`.
+    fn reference(&self, most: u8, mix: &Mix, draw: &mut Draw) -> Option<(u8, u8)> {
         let near = self.answers.len().saturating_sub(mix.reach.max(1));
         let near = &self.answers[near..];
-        let (oldest, _) = near.first()?;
-        let again: Vec<(u8, u8)> =
-            self.referred.iter().copied().filter(|(index, _)| index >= oldest).collect();
+        let (oldest, _) = *near.first()?;
+        let small = |answers: &[(u8, u8)]| -> Vec<(u8, u8)> {
+            let fits = |&(index, value): &(u8, u8)| index >= oldest && value <= most;
+            answers.iter().copied().filter(fits).collect()
+        };
+        let (again, any) = (small(&self.referred), small(near));
         if !again.is_empty() && draw.chance(mix.again) {
             return Some(draw.pick(&again));
         }
-        Some(draw.pick(near))
+        (!any.is_empty()).then(|| draw.pick(&any))
     }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Split;
-use super::document::{Document, Layout, Size, price_list, prices, result};
+use super::document::{Document, Layout, Size, price_list, result};
 use super::draw::Draw;
 use super::problem::{Facts, Kind, Mix, Problem, Words};
 use super::vocabulary::{BOS, EOS, ITEMS, LAST_INDEX, NAMES, Vocabulary};
@@ -72,8 +72,6 @@ pub struct Shares {
     pub price: usize,
     /// Sums, differences and products.
     pub arithmetic: usize,
-    /// Questions that need a price or an answer, and answers as far as they repeat the question.
-    pub repeat: usize,
 }
 
 /// Tokens of a row, and what each is to the training.
@@ -94,15 +92,14 @@ impl Request {
     }
 
     fn row(&self, draw: &mut Draw) -> Row {
-        let Shares { document, recall, reference, price, arithmetic, repeat } = self.shares;
-        let kinds = [document, recall, reference, price, arithmetic, repeat];
+        let Shares { document, recall, reference, price, arithmetic } = self.shares;
+        let kinds = [document, recall, reference, price, arithmetic];
         let kind = if self.questions.is_some() { 0 } else { draw.weighted(&kinds) };
         let mut row = match kind {
             1 => Row::recall(self.length, draw),
             2 => Row::reference(self.length, &self.mix, draw),
             3 => Row::price(self.length, draw),
             4 => Row::arithmetic(self.length, draw),
-            5 => Row::repeat(self.length, &self.mix, draw),
             _ => self.document(draw),
         };
         row.tokens.truncate(self.length);
@@ -181,15 +178,19 @@ impl Row {
     /// Adds a response, each token with its class.
     fn append(&mut self, response: &[u16]) {
         let words = Vocabulary::get();
-        let [heading, line, so, named, equals] =
-            ["Answer_", "\n", " So", " Question_", " ="].map(|piece| words.id(piece));
+        let [heading, line, so, equals] =
+            ["Answer_", "\n", " So", " ="].map(|piece| words.id(piece));
         let mut before = [heading; 3];
         for &token in response {
             let class = match before {
                 // The index that opens a response must be found too, the heading before it need not.
                 [_, second, _] if second == heading && token != heading => Class::First,
                 [_, _, last] if last == line => Class::End,
-                [third, second, _] if second == named && third != so => Class::Reference,
+                [_, second, last]
+                    if second != so && words.is_mention(last) && words.is_number(token) =>
+                {
+                    Class::Reference
+                }
                 [_, _, last] if words.is_item(last) && words.is_number(token) => Class::Price,
                 [_, _, last] if last == equals => Class::Result,
                 _ => Class::Other,
@@ -225,7 +226,8 @@ impl Row {
             row.give(Words::new().say(&["Answer_"]));
             row.push(*heading, if shuffled { Class::Given } else { Class::Other });
             for (place, token) in content.0.iter().enumerate() {
-                row.push(*token, if place == 0 { Class::First } else { Class::Other });
+                // The name, and the number behind `has`.
+                row.push(*token, if matches!(place, 0 | 2) { Class::First } else { Class::Other });
             }
         }
         row
@@ -250,7 +252,7 @@ impl Row {
         }
         while row.tokens.len() + 5 <= length {
             let (index, value) = draw.pick(&facts.answers);
-            row.give(Words::new().named(index));
+            row.give(Words::new().mention(index));
             row.push(Vocabulary::get().number(value), Class::Reference);
             row.give(Words::new().say(&[","]));
         }
@@ -272,53 +274,6 @@ impl Row {
             row.give(Words::new().say(&[","]));
         }
         row
-    }
-
-    fn repeat(length: usize, mix: &Mix, draw: &mut Draw) -> Self {
-        let mut facts = Facts { prices: prices(draw), ..Facts::default() };
-        // Answers that nobody has seen: what they are worth cannot be learned here, which one is meant can.
-        facts.answers = (1..=LAST_INDEX as u8).map(|index| (index, draw.number(0, 30))).collect();
-        let mut row = Self::opened(&[]);
-        row.give(price_list(Words::new(), &facts.prices).say(&["Questions", ":", "\n"]));
-        let count = (length.saturating_sub(row.tokens.len() + 3) / 25).clamp(1, LAST_INDEX);
-        let first = first_index(count, draw).min(LAST_INDEX + 1 - count);
-        let mut problems: Vec<(u16, Problem)> = (first..first + count)
-            .map(|index| {
-                let kind =
-                    draw.pick(&[Kind::Price, Kind::Price, Kind::Back, Kind::Back, Kind::Pair]);
-                let problem = Problem::new(kind, mix, &mut facts, draw);
-                (Vocabulary::get().heading(index as u8), problem)
-            })
-            .collect();
-        for (heading, problem) in &problems {
-            let words = Words::new().say(&["Question_"]).tokens(&[*heading]);
-            row.give(words.tokens(&problem.question).say(&["\n"]));
-        }
-        row.give(Words::new().say(&["Answers", ":", "\n"]));
-        draw.shuffle(&mut problems);
-        for (heading, problem) in &problems {
-            row.give(Words::new().say(&["Answer_"]).tokens(&[*heading]));
-            row.append_repeated(&problem.solution);
-            row.give(Words::new().say(&["\n"]));
-        }
-        row
-    }
-
-    /// Adds a solution up to ` so`; the values of answers are given.
-    fn append_repeated(&mut self, solution: &[u16]) {
-        let words = Vocabulary::get();
-        let so = words.id(" so");
-        let mut before = so;
-        for (place, &token) in solution.iter().take_while(|token| **token != so).enumerate() {
-            let class = match before {
-                _ if place == 0 => Class::First,
-                last if words.is_heading(last) => Class::Given,
-                last if words.is_item(last) && words.is_number(token) => Class::Price,
-                _ => Class::Other,
-            };
-            self.push(token, class);
-            before = token;
-        }
     }
 
     fn arithmetic(length: usize, draw: &mut Draw) -> Self {

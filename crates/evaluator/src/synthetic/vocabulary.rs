@@ -37,13 +37,12 @@ pub(super) const LOSSES: [&str; 3] = ["sells", "loses", "gives"];
 pub(super) const PACKS: [&str; 3] = ["bags", "boxes", "crates"];
 
 /// All other pieces, as they stand in a text.
-const PIECES: [&str; 39] = [
+const PIECES: [&str; 33] = [
     "\n",
     ":",
     ".",
     ",",
     "Question_",
-    " Question_",
     "Answer_",
     "Question",
     "Answer",
@@ -66,14 +65,9 @@ const PIECES: [&str; 39] = [
     " has",
     " and",
     " more",
-    " fewer",
-    " than",
     " of",
     " so",
-    " as",
-    " many",
-    " pays",
-    " for",
+    " wants",
     " dollars",
     " Finally",
     " So",
@@ -109,7 +103,7 @@ impl Vocabulary {
                 pieces.extend(texts);
             };
         list(&mut pieces, &mut (0..=LAST_NUMBER).map(|number| format!(" {number}")), 0);
-        list(&mut pieces, &mut (1..=LAST_INDEX).map(|index| index.to_string()), 1);
+        list(&mut pieces, &mut (1..=LAST_INDEX).map(|index| format!(" Question_{index}")), 1);
         // A heading's colon belongs to its index: the token in front of the content is then the same in a question and in its answer.
         list(&mut pieces, &mut (1..=LAST_INDEX).map(|index| format!("{index}:")), 2);
         let ids = pieces.iter().cloned().zip(0..).collect();
@@ -136,9 +130,9 @@ impl Vocabulary {
         (self.first[0]..self.first[1]).contains(&token)
     }
 
-    /// Whether a token is a question's index where it is a heading.
-    pub(super) fn is_heading(&self, token: u16) -> bool {
-        usize::from(token) >= usize::from(self.first[2]) && usize::from(token) < self.pieces.len()
+    /// Whether a token mentions a question.
+    pub(super) fn is_mention(&self, token: u16) -> bool {
+        (self.first[1]..self.first[2]).contains(&token)
     }
 
     /// Whether a token is something that can be counted or bought.
@@ -192,7 +186,7 @@ impl Vocabulary {
             "normalizer": null,
             "pre_tokenizer": {
                 "type": "Split",
-                "pattern": {"Regex": r"\n| ?[A-Za-z]+_?|[0-9]+:| ?[0-9]+| ?[+\-*=]|[:.,]"},
+                "pattern": {"Regex": r"\n| Question_[0-9]+| ?[A-Za-z]+_?|[0-9]+:| ?[0-9]+| ?[+\-*=]|[:.,]"},
                 "behavior": "Isolated",
                 "invert": false,
             },

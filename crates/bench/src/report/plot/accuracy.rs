@@ -1,12 +1,14 @@
-//! Scores by arm, with their intervals, by both rules side by side.
+//! Scores by arm, with their intervals: by both rules side by side, or by kind of question.
 
 use anyhow::Result;
+use evaluator::synthetic::Kind;
 use plotters::prelude::*;
 
 use super::Picture;
 use super::axes::{Scale, round_up};
 use super::canvas::{Anchor, Canvas};
 use super::ink::{FAINT, GRID, Ink, PALE, TEXT};
+use crate::report::kinds::KindRow;
 use crate::report::table::with_interval;
 use crate::row::Row;
 
@@ -43,21 +45,71 @@ pub(crate) fn heading(title: &str, intervals: Intervals) -> String {
     }
 }
 
-/// Dots and whiskers, one row per arm; the full cache is a dashed line through all rows.
+/// Dots and whiskers, one row per arm and one panel per score; the full cache is a dashed line through all rows.
 #[derive(Debug)]
 pub(crate) struct Accuracy<'a> {
-    pub(crate) rows: &'a [Row],
-    pub(crate) subtitle: &'a str,
+    title: &'static str,
+    subtitle: &'a str,
+    arms: Vec<&'a str>,
+    /// The arm that keeps the full cache.
+    reference: Option<usize>,
+    panels: Vec<Scores>,
+    /// Whether the scores stand as numbers beside their dots.
+    numbers: bool,
 }
 
-/// One rule's scores.
-struct Panel {
-    title: &'static str,
-    scores: Vec<(f64, Option<f64>, Option<f64>)>,
+/// A score of every arm, in percent, with the ends of its interval.
+#[derive(Debug)]
+struct Scores {
+    title: String,
+    arms: Vec<(f64, Option<f64>, Option<f64>)>,
+}
+
+/// Where scores are drawn.
+struct Panel<'a> {
+    scores: &'a Scores,
     left: i32,
     right: i32,
     /// Above the numbers.
-    numbers: &'static str,
+    numbers: Option<&'static str>,
+}
+
+impl<'a> Accuracy<'a> {
+    /// By both rules.
+    pub(crate) fn by_rule(rows: &'a [Row], subtitle: &'a str) -> Self {
+        let official = |row: &Row| (row.official, row.official_ci_low, row.official_ci_high);
+        let aligned = |row: &Row| (row.aligned, row.aligned_ci_low, row.aligned_ci_high);
+        let scores = |title: &str, score: &dyn Fn(&Row) -> _| Scores {
+            title: title.to_owned(),
+            arms: rows.iter().map(score).collect(),
+        };
+        Self {
+            title: "Accuracy by arm",
+            subtitle,
+            arms: rows.iter().map(|row| row.arm.as_str()).collect(),
+            reference: rows.iter().position(Row::is_reference),
+            panels: vec![
+                scores("official score (k-th answer, k-th key), %", &official),
+                scores("aligned score (by answer number), %", &aligned),
+            ],
+            numbers: true,
+        }
+    }
+
+    /// By kind of question, answers paired by number; none where kinds are not told, or an arm lacks one.
+    pub(crate) fn by_kind(rows: &'a [Row], kinds: &[KindRow], subtitle: &'a str) -> Option<Self> {
+        let all = Self::by_rule(rows, subtitle);
+        let scores = |kind| {
+            let of_kind = kinds.iter().filter(|row| row.kind == kind);
+            let score = |row: &KindRow| (row.aligned, row.aligned_ci_low, row.aligned_ci_high);
+            Scores { title: format!("{kind}, %"), arms: of_kind.map(score).collect() }
+        };
+        let panels = Kind::ALL.into_iter().map(scores).filter(|panel| !panel.arms.is_empty());
+        let panels: Vec<_> = panels.collect();
+        let whole = panels.iter().all(|panel| panel.arms.len() == rows.len());
+        let title = "Accuracy by arm and kind of question, answers paired by number";
+        (whole && !panels.is_empty()).then_some(Self { title, panels, numbers: false, ..all })
+    }
 }
 
 impl Picture for Accuracy<'_> {
@@ -69,48 +121,37 @@ impl Picture for Accuracy<'_> {
     where
         DB::ErrorType: 'static,
     {
-        let ends = self.rows.iter().map(|row| row.official_ci_low.zip(row.official_ci_high));
-        let intervals = Intervals::of(ends);
-        canvas.title(&heading("Accuracy by arm", intervals), self.subtitle)?;
-        // Room for the numbers right of each panel, and what they are.
-        let (room, numbers) = match intervals {
-            Intervals::None => (72, "score"),
-            _ => (158, "score [interval]"),
+        let scores = || self.panels.iter().flat_map(|panel| &panel.arms);
+        let intervals = Intervals::of(scores().map(|(_, low, high)| low.zip(*high)));
+        canvas.title(&heading(self.title, intervals), self.subtitle)?;
+        // Room right of each panel: for the numbers, and what they are, or for the last label of its axis.
+        let (room, numbers) = match (self.numbers, intervals) {
+            (false, _) => (30, None),
+            (true, Intervals::None) => (72, Some("score")),
+            (true, _) => (158, Some("score [interval]")),
         };
         let mut label = 0;
-        for row in self.rows {
-            label = label.max(canvas.text_width(&row.arm, 17)?);
+        for arm in &self.arms {
+            label = label.max(canvas.text_width(arm, 17)?);
         }
         let labels = (label + 36).clamp(90, 380);
-        let width = (WIDTH - labels - 10) / 2;
-        for (row, y) in self.rows.iter().zip(self.ys()) {
-            canvas.text(&row.arm, (labels - 16, y), Anchor::Right, 17, TEXT)?;
+        let width = (WIDTH - labels - 10) / i32::try_from(self.panels.len().max(1))?;
+        for (arm, y) in self.arms.iter().zip(self.ys()) {
+            canvas.text(arm, (labels - 16, y), Anchor::Right, 17, TEXT)?;
         }
-        let official = |row: &Row| (row.official, row.official_ci_low, row.official_ci_high);
-        let aligned = |row: &Row| (row.aligned, row.aligned_ci_low, row.aligned_ci_high);
-        let panel = |title, score: &dyn Fn(&Row) -> _, left: i32| Panel {
-            title,
-            scores: self.rows.iter().map(score).collect(),
-            left,
-            right: left + width - room,
-            numbers,
-        };
-        let panels = [
-            panel("official score (k-th answer, k-th key), %", &official, labels),
-            panel("aligned score (by answer number), %", &aligned, labels + width),
-        ];
-        let scores = panels.iter().flat_map(|panel| &panel.scores);
-        let most = scores.map(|(score, _, high)| high.unwrap_or(*score)).fold(0.0, f64::max);
-        panels
-            .iter()
-            .try_for_each(|panel| self.panel(canvas, panel, round_up(most, 10.0).min(100.0)))
+        let most = scores().map(|(score, _, high)| high.unwrap_or(*score)).fold(0.0, f64::max);
+        let most = round_up(most, 10.0).min(100.0);
+        (0..).zip(&self.panels).try_for_each(|(place, scores)| {
+            let left = labels + place * width;
+            self.panel(canvas, &Panel { scores, left, right: left + width - room, numbers }, most)
+        })
     }
 }
 
 impl Accuracy<'_> {
     /// Pixels between rows.
     const fn pitch(&self) -> i32 {
-        if self.rows.len() > FEW { 30 } else { 42 }
+        if self.arms.len() > FEW { 30 } else { 42 }
     }
 
     /// The middle of each row.
@@ -121,7 +162,7 @@ impl Accuracy<'_> {
 
     /// Where the rows end.
     fn bottom(&self) -> i32 {
-        TOP + self.pitch() * i32::try_from(self.rows.len()).unwrap_or(i32::from(i16::MAX))
+        TOP + self.pitch() * i32::try_from(self.arms.len()).unwrap_or(i32::from(i16::MAX))
     }
 
     fn panel<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, panel: &Panel, most: f64) -> Result<()>
@@ -136,25 +177,24 @@ impl Accuracy<'_> {
             canvas.text(&text, (x(score), bottom + 14), Anchor::Centre, 16, TEXT)?;
         }
         canvas.line((panel.left, bottom), (panel.right, bottom), FAINT, 1)?;
-        canvas.text(panel.title, (panel.left, bottom + 40), Anchor::Left, 17, TEXT)?;
-        canvas.text(panel.numbers, (panel.right + 14, TOP - 12), Anchor::Left, 15, TEXT)?;
-        let reference = self.rows.iter().position(Row::is_reference);
-        if let Some((score, _, _)) = reference.and_then(|place| panel.scores.get(place)) {
+        canvas.text(&panel.scores.title, (panel.left, bottom + 40), Anchor::Left, 17, TEXT)?;
+        if let Some(numbers) = panel.numbers {
+            canvas.text(numbers, (panel.right + 14, TOP - 12), Anchor::Left, 15, TEXT)?;
+        }
+        let scores = &panel.scores.arms;
+        if let Some((score, _, _)) = self.reference.and_then(|place| scores.get(place)) {
             canvas.dashed(&[(x(*score), TOP - 4), (x(*score), bottom)], (4, 4), (PALE, 1))?;
         }
-        for ((place, &(score, low, high)), y) in panel.scores.iter().enumerate().zip(self.ys()) {
+        for ((place, &(score, low, high)), y) in scores.iter().enumerate().zip(self.ys()) {
             let ink = Ink::of(place);
             if let Some((low, high)) = low.zip(high) {
                 canvas.whisker((x(low), y), (x(high), y), ink.colour)?;
             }
             canvas.marker((x(score), y), ink)?;
-            canvas.text(
-                &with_interval(score, low, high),
-                (panel.right + 14, y),
-                Anchor::Left,
-                16,
-                TEXT,
-            )?;
+            if panel.numbers.is_some() {
+                let number = with_interval(score, low, high);
+                canvas.text(&number, (panel.right + 14, y), Anchor::Left, 16, TEXT)?;
+            }
         }
         Ok(())
     }

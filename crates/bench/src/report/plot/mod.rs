@@ -99,7 +99,7 @@ mod tests {
         let (setting, subtitle) = (&settings[0], "a < b");
         let rows = &*row::rows("demo", setting);
         [
-            svg(&Accuracy { rows, subtitle }).unwrap(),
+            svg(&Accuracy::by_rule(rows, subtitle)).unwrap(),
             svg(&AccuracyBytes { rows, subtitle }).unwrap(),
             svg(&Lines::question_groups(setting, subtitle)).unwrap(),
             svg(&Lines::entries(setting, subtitle)).unwrap(),
