@@ -130,7 +130,7 @@ pub(crate) struct ModelArgs {
     /// Ask no hub
     #[arg(long)]
     pub(crate) offline: bool,
-    /// How to hold its weights: `f32` or `q8_0`
+    /// How to hold its weights: `f32`, `q8_0`, or `native` as a GGUF file has them
     #[arg(long, default_value_t)]
     pub(crate) weights: Weights,
     #[command(flatten)]

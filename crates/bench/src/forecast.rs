@@ -92,7 +92,8 @@ impl ModelPlan {
         Ok(Memory {
             weights: match self.model.weights {
                 Weights::F32 => (parameters(shape) + apart) * 4,
-                Weights::Q8_0 => parameters(shape) * 34 / 32 + embedding * 4,
+                // Of `native`, as much as 8 bits take: the shape does not say how a file holds them.
+                Weights::Q8_0 | Weights::Native => parameters(shape) * 34 / 32 + embedding * 4,
             },
             prompt: longest * shape.token_bytes(NUMBER)
                 + shape.recorded_bytes(longest, &part.observations(experiment)?),

@@ -98,7 +98,7 @@ fn a_folder_with_nothing_but_its_configuration_plans() {
         assert!(before == files(&folder));
         let name = folder.file_name().unwrap().to_str().unwrap();
         for words in [
-            &*format!("model {name} (f32)"),
+            &*format!("model {name} (native)"),
             "estimated from characters",
             "cannot run here",
             "tokenizer.json` is missing",

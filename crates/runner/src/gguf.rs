@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use crate::caught::caught;
+use crate::kernels::{BLOCK, Stored};
 use crate::{Config, Error, Result};
 
 /// An open GGUF file whose header has been read and found sane.
@@ -220,11 +221,28 @@ impl Gguf {
 
     /// A tensor in f32, whatever it is stored as. Its size must have been found sane.
     pub(crate) fn dequantised(&mut self, name: &str) -> Result<Tensor> {
-        let stored = self
-            .content
+        Ok(self.tensor(name)?.dequantize(&Device::Cpu)?)
+    }
+
+    /// A matrix in blocks of 32, requantised to 8 bits if it is stored in others; `None` if it is not quantised. Its size must have been found sane.
+    pub(crate) fn blocks(&mut self, name: &str) -> Result<Option<Stored>> {
+        let tensor = self.tensor(name)?;
+        match tensor.dtype() {
+            GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => Ok(None),
+            _ if !tensor.shape().dims().last().is_some_and(|row| row.is_multiple_of(BLOCK)) => {
+                let shape = tensor.shape();
+                Err(self.malformed(format!(
+                    "tensor `{name}` is {shape:?}: its rows do not fill blocks of {BLOCK}"
+                )))
+            }
+            _ => Stored::of(&tensor).map(Some),
+        }
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<QTensor> {
+        self.content
             .tensor(&mut self.reader, name, &Device::Cpu)
-            .map_err(|error| self.malformed(format!("tensor `{name}`: {}", first_line(&error))))?;
-        Ok(stored.dequantize(&Device::Cpu)?)
+            .map_err(|error| self.malformed(format!("tensor `{name}`: {}", first_line(&error))))
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod folder;
 mod gguf;
 mod json;
+mod kernels;
 mod lane;
 mod likelihood;
 mod linear;

@@ -2,16 +2,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use candle_core::quantized::k_quants::{BlockQ8_0, matmul};
-use candle_core::quantized::{GgmlDType, GgmlType, QMatMul, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Module, Tensor};
+use candle_nn::ops::silu;
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::{self, Activations, Isa, Packed, Stored, Team};
+use crate::weights::Tensors;
 use crate::{Config, Result};
 
-/// How the weights of matrix products are held, whatever the file holds.
-///
-/// Candle's own product for `Q4_1` is scalar on x86, so such files are never multiplied as they are.
+/// How the weights of matrix products are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weights {
@@ -20,6 +20,9 @@ pub enum Weights {
     F32,
     /// Requantised to 8 bits in blocks of 32: about 1.06 bytes a weight; activations are quantised too.
     Q8_0,
+    /// As a GGUF file has them, if in blocks of 32 (`Q4_0`, `Q4_1`, `Q8_0`); what it has in other blocks is requantised to 8 bits. Activations are
+    /// quantised too. Tensors that no file quantised stay in f32. On the host alone.
+    Native,
 }
 
 impl Weights {
@@ -39,6 +42,7 @@ impl fmt::Display for Weights {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Q8_0 => "q8_0",
+            Self::Native => "native",
         })
     }
 }
@@ -50,7 +54,8 @@ impl FromStr for Weights {
         match name {
             "f32" => Ok(Self::F32),
             "q8_0" => Ok(Self::Q8_0),
-            other => Err(format!("`{other}` is neither `f32` nor `q8_0`")),
+            "native" => Ok(Self::Native),
+            other => Err(format!("`{other}` is none of `f32`, `q8_0` and `native`")),
         }
     }
 }
@@ -71,56 +76,134 @@ pub(crate) struct Linear {
 enum Product {
     /// Weights as `(inputs, outputs)`.
     Dense(Tensor),
-    /// Weights as `(outputs, inputs)` in blocks, on the host.
-    Blocks(Arc<Blocks>),
-    /// The same on a device.
+    /// Weights in tiles, on the host.
+    Packed(Arc<Packed>, Arc<Team>),
+    /// Weights as `(outputs, inputs)` in blocks, on a device.
     Quantised(QMatMul),
 }
 
-/// A matrix in 8-bit blocks of 32 along its rows.
-///
-/// Candle's own tensor of such blocks would multiply them by kernels whose rounding depends on the machine: with AVX-512 it quantises
-/// activations in blocks of 256, eight times as coarse.
-#[derive(Debug)]
-pub(crate) struct Blocks {
-    blocks: Vec<BlockQ8_0>, // (outputs, inputs / 32)
-    outputs: usize,
+/// Makes matrix products from a file's tensors.
+pub(crate) struct Linears<'a, 'b> {
+    pub(crate) tensors: &'a mut Tensors<'b>,
+    pub(crate) weights: Weights,
+    pub(crate) device: &'a Device,
+    pub(crate) team: Arc<Team>,
+}
+
+impl Linears<'_, '_> {
+    /// The product with a tensor, `(outputs, inputs)`.
+    ///
+    /// Small matrices are stored transposed, which candle multiplies up to three times faster for a few rows.
+    pub(crate) fn read(&mut self, name: &str) -> Result<Linear> {
+        if let Some(linear) = self.stored(name)? {
+            return Ok(linear);
+        }
+        let weight = self.tensors.read(name)?;
+        if self.weights == Weights::Q8_0 {
+            return self.in_8_bits(&weight);
+        }
+        Ok(Product::dense(&weight, self.device)?.into())
+    }
+
+    /// The vocabulary's product, from an embedding that already lies on the device: not stored a second time, if it is multiplied as it is.
+    pub(crate) fn tied(&mut self, name: &str, embedding: &Tensor) -> Result<Linear> {
+        if let Some(linear) = self.stored(name)? {
+            return Ok(linear);
+        }
+        if self.weights == Weights::Q8_0 {
+            return self.in_8_bits(&embedding.to_device(&Device::Cpu)?);
+        }
+        Ok(Linear::from(Product::Dense(embedding.t()?)))
+    }
+
+    /// A tensor on the device.
+    pub(crate) fn vector(&mut self, name: &str) -> Result<Tensor> {
+        Ok(self.tensors.read(name)?.to_device(self.device)?)
+    }
+
+    /// A tensor in the blocks that its file has it in, if they are to be kept and it has any.
+    fn stored(&mut self, name: &str) -> Result<Option<Linear>> {
+        if self.weights != Weights::Native || !self.device.is_cpu() {
+            return Ok(None);
+        }
+        Ok(self.tensors.stored(name)?.map(|stored| Product::packed(&stored, &self.team).into()))
+    }
+
+    fn in_8_bits(&self, weight: &Tensor) -> Result<Linear> {
+        if self.device.is_cpu() {
+            return Ok(Product::packed(&Stored::in_8_bits(weight)?, &self.team).into());
+        }
+        let blocks = QTensor::quantize_onto(weight, GgmlDType::Q8_0, self.device)?;
+        Ok(Product::Quantised(QMatMul::from_arc(Arc::new(blocks))?).into())
+    }
 }
 
 impl Linear {
-    /// From `weight`, `(outputs, inputs)` in f32 on the host.
-    ///
-    /// Small matrices are stored transposed, which candle multiplies up to three times faster for a few rows; the
-    /// vocabulary's is not, since a tied embedding shares it.
-    pub(crate) fn new(weight: &Tensor, weights: Weights, device: &Device) -> Result<Self> {
-        Ok(Self::from(match weights {
-            Weights::F32 => Product::Dense(weight.t()?.contiguous()?.to_device(device)?),
-            Weights::Q8_0 => Product::q8_0(weight, device)?,
-        }))
-    }
-
     /// The same product with a bias, `(outputs,)`, added.
-    pub(crate) fn with_bias(self, bias: &Tensor, device: &Device) -> Result<Self> {
-        Ok(Self { bias: Some(bias.to_device(device)?), ..self })
-    }
-
-    /// The vocabulary's product, from an embedding that already lies on the device.
-    pub(crate) fn tied(embedding: &Tensor, weights: Weights, device: &Device) -> Result<Self> {
-        Ok(Self::from(match weights {
-            Weights::F32 => Product::Dense(embedding.t()?),
-            Weights::Q8_0 => Product::q8_0(&embedding.to_device(&Device::Cpu)?, device)?,
-        }))
+    pub(crate) fn with_bias(self, bias: Tensor) -> Self {
+        Self { bias: Some(bias), ..self }
     }
 
     /// # Shapes
     /// - `x`: `(rows, inputs)`
     /// - returns `(rows, outputs)`
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let product = self.product.forward(x)?;
+        self.biased(self.product.forward(x)?)
+    }
+
+    fn biased(&self, product: Tensor) -> Result<Tensor> {
         match &self.bias {
             Some(bias) => Ok(product.broadcast_add(bias)?),
             None => Ok(product),
         }
+    }
+
+    /// Products of the same activations with three matrices, gone through as one where they are in tiles.
+    ///
+    /// # Shapes
+    /// - `x`: `(rows, inputs)`
+    /// - returns `(rows, outputs)` of each
+    pub(crate) fn forward_three([a, b, c]: [&Self; 3], x: &Tensor) -> Result<[Tensor; 3]> {
+        let Some((matrices, team)) = Self::all_packed([a, b, c]) else {
+            return Ok([a.forward(x)?, b.forward(x)?, c.forward(x)?]);
+        };
+        let products = packed(x, &matrices, team)?;
+        let [first, second, third] = matrices.map(Packed::outputs);
+        let part = |linear: &Self, start, outputs| {
+            linear.biased(products.narrow(1, start, outputs)?.contiguous()?)
+        };
+        Ok([part(a, 0, first)?, part(b, first, second)?, part(c, first + second, third)?])
+    }
+
+    /// `silu(gate(x)) * up(x)`
+    ///
+    /// # Shapes
+    /// - `x`: `(rows, inputs)`
+    /// - returns `(rows, outputs)`
+    pub(crate) fn forward_gated([gate, up]: [&Self; 2], x: &Tensor) -> Result<Tensor> {
+        match Self::all_packed([gate, up]) {
+            Some((matrices, team)) if gate.bias.is_none() && up.bias.is_none() => {
+                let (rows, outputs) = (x.dim(0)?, matrices[0].outputs());
+                let mut out = vec![0.0; rows * outputs];
+                let isa = Isa::of_machine();
+                kernels::gated((isa, team), matrices, &activations(x, isa)?, &mut out);
+                Ok(Tensor::from_vec(out, (rows, outputs), &Device::Cpu)?)
+            }
+            _ => Ok((silu(&gate.forward(x)?)? * up.forward(x)?)?),
+        }
+    }
+
+    /// The matrices of some products, if all of them are in tiles.
+    fn all_packed<const N: usize>(all: [&Self; N]) -> Option<([&Packed; N], &Team)> {
+        let packed = all.map(|linear| match &linear.product {
+            Product::Packed(matrix, team) => Some((&**matrix, &**team)),
+            _ => None,
+        });
+        let first = (*packed.first()?)?;
+        packed
+            .iter()
+            .all(Option::is_some)
+            .then(|| (packed.map(|it| it.unwrap_or(first).0), first.1))
     }
 }
 
@@ -131,16 +214,14 @@ impl From<Product> for Linear {
 }
 
 impl Product {
-    fn q8_0(weight: &Tensor, device: &Device) -> Result<Self> {
-        let (outputs, inputs) = weight.dims2()?;
-        if device.is_cpu() && inputs.is_multiple_of(BlockQ8_0::BLCK_SIZE) {
-            let weight = weight.flatten_all()?.to_vec1::<f32>()?;
-            let mut blocks = vec![BlockQ8_0::zeros(); weight.len() / BlockQ8_0::BLCK_SIZE];
-            BlockQ8_0::from_float(&weight, &mut blocks);
-            return Ok(Self::Blocks(Arc::new(Blocks { blocks, outputs })));
-        }
-        let blocks = QTensor::quantize_onto(weight, GgmlDType::Q8_0, device)?;
-        Ok(Self::Quantised(QMatMul::from_arc(Arc::new(blocks))?))
+    /// # Shapes
+    /// - `weight`: `(outputs, inputs)`
+    fn dense(weight: &Tensor, device: &Device) -> Result<Self> {
+        Ok(Self::Dense(weight.t()?.contiguous()?.to_device(device)?))
+    }
+
+    fn packed(stored: &Stored, team: &Arc<Team>) -> Self {
+        Self::Packed(Arc::new(Packed::new(stored)), Arc::clone(team))
     }
 
     /// # Shapes
@@ -151,7 +232,7 @@ impl Product {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => dense(x, weight),
-            Self::Blocks(weight) => weight.forward(x),
+            Self::Packed(weight, team) => packed(x, &[weight], team),
             Self::Quantised(product) => Ok(product.forward(x)?),
         }
     }
@@ -175,14 +256,23 @@ fn dense(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(repeated.matmul(weight)?.narrow(0, 0, rows)?)
 }
 
-impl Blocks {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (rows, inputs) = x.dims2()?;
-        let x = x.flatten_all()?.to_vec1::<f32>()?;
-        let mut products = vec![0.0; rows * self.outputs];
-        matmul((rows, inputs, self.outputs), &x, &self.blocks, &mut products)?;
-        Ok(Tensor::from_vec(products, (rows, self.outputs), &Device::Cpu)?)
-    }
+/// Several products of the same activations on the host's own kernels, side by side.
+///
+/// # Shapes
+/// - `x`: `(rows, inputs)`
+/// - returns `(rows, outputs of all)`
+fn packed(x: &Tensor, matrices: &[&Packed], team: &Team) -> Result<Tensor> {
+    let (rows, isa) = (x.dim(0)?, Isa::of_machine());
+    let outputs: usize = matrices.iter().map(|matrix| matrix.outputs()).sum();
+    let mut out = vec![0.0; rows * outputs];
+    kernels::products((isa, team), matrices, &activations(x, isa)?, &mut out);
+    Ok(Tensor::from_vec(out, (rows, outputs), &Device::Cpu)?)
+}
+
+fn activations(x: &Tensor, isa: Isa) -> Result<Activations> {
+    let mut activations = Activations::default();
+    activations.quantise(&x.flatten_all()?.to_vec1()?, x.dim(1)?, isa);
+    Ok(activations)
 }
 
 #[cfg(test)]
@@ -196,8 +286,12 @@ mod tests {
             .unwrap()
     }
 
-    fn in_8_bits(x: &Tensor) -> Tensor {
+    fn rounded(x: &Tensor) -> Tensor {
         QTensor::quantize(x, GgmlDType::Q8_0).unwrap().dequantize(&Device::Cpu).unwrap()
+    }
+
+    fn in_8_bits(weight: &Tensor) -> Linear {
+        Product::packed(&Stored::in_8_bits(weight).unwrap(), &Arc::new(Team::new(2))).into()
     }
 
     fn relative_error(found: &Tensor, expected: &Tensor) -> f32 {
@@ -215,12 +309,12 @@ mod tests {
             row[40] = 300.0;
         }
         let x_with_outlier = Tensor::new(rows, &Device::Cpu).unwrap();
-        let linear = Linear::new(&weight, Weights::Q8_0, &Device::Cpu).unwrap();
+        let linear = in_8_bits(&weight);
         for x in [x, x_with_outlier] {
             let found = linear.forward(&x).unwrap();
-            let rounded = in_8_bits(&x).matmul(&in_8_bits(&weight).t().unwrap()).unwrap();
+            let rounded = rounded(&x).matmul(&rounded(&weight).t().unwrap()).unwrap();
             assert!(
-                relative_error(&found, &rounded) < 1e-4,
+                relative_error(&found, &rounded) < 5e-4,
                 "{}",
                 relative_error(&found, &rounded)
             );
@@ -229,14 +323,13 @@ mod tests {
 
     #[test]
     fn a_row_computes_the_same_bits_in_any_company() {
-        for (outputs, weights) in
-            [(5, Weights::F32), (96, Weights::F32), (700, Weights::F32), (96, Weights::Q8_0)]
-        {
+        for outputs in [5, 96, 700] {
             let weight = random(outputs, 1536, 3);
             let x = random(70, 1536, 4);
             for linear in [
-                Linear::new(&weight, weights, &Device::Cpu).unwrap(),
-                Linear::tied(&weight, weights, &Device::Cpu).unwrap(),
+                Linear::from(Product::dense(&weight, &Device::Cpu).unwrap()),
+                Linear::from(Product::Dense(weight.t().unwrap())),
+                in_8_bits(&weight),
             ] {
                 let bits = |x: Tensor| -> Vec<u32> {
                     let row = linear.forward(&x).unwrap().get(0).unwrap().to_vec1::<f32>().unwrap();
@@ -247,7 +340,7 @@ mod tests {
                     assert_eq!(
                         bits(x.narrow(0, 0, rows).unwrap()),
                         alone,
-                        "{outputs} outputs, {weights}, {rows} rows"
+                        "{outputs} outputs, {rows} rows"
                     );
                 }
             }

@@ -1,12 +1,18 @@
 //! The Llama decoder, top to bottom.
 
-use candle_core::{Device, Tensor};
-use candle_nn::ops::{rms_norm, silu};
+use std::sync::Arc;
 
-use crate::linear::Linear;
+use candle_core::{Device, Tensor};
+use candle_nn::ops::rms_norm;
+
+use crate::kernels::Team;
+use crate::linear::{Linear, Linears};
 use crate::rope::Rope;
 use crate::weights::Tensors;
 use crate::{Config, Error, Result, Weights};
+
+/// The table of token embeddings, `(vocabulary, hidden)`.
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// Where a layer's keys and values go, and what its queries see: the one seam in the decoder.
 pub(crate) trait Attend {
@@ -59,13 +65,14 @@ impl Llama {
         let mut x = self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?; // (rows, hidden)
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = rms_norm(&x, &layer.attention_norm, norm_epsilon)?; // (rows, hidden)
-            let q = layer.q.forward(&normed)?.reshape((rows, query_heads, head_dim))?;
-            let k = layer.k.forward(&normed)?.reshape((rows, kv_heads, head_dim))?;
-            let v = layer.v.forward(&normed)?.reshape((rows, kv_heads, head_dim))?;
+            let [q, k, v] = Linear::forward_three([&layer.q, &layer.k, &layer.v], &normed)?;
+            let q = q.reshape((rows, query_heads, head_dim))?;
+            let (k, v) =
+                (k.reshape((rows, kv_heads, head_dim))?, v.reshape((rows, kv_heads, head_dim))?);
             let attended = attend.attend(index, &rotation.apply(&q)?, &rotation.apply(&k)?, &v)?; // (rows, query_heads * head_dim)
             x = (x + layer.output.forward(&attended)?)?;
             let normed = rms_norm(&x, &layer.mlp_norm, norm_epsilon)?; // (rows, hidden)
-            let gated = (silu(&layer.gate.forward(&normed)?)? * layer.up.forward(&normed)?)?; // (rows, intermediate)
+            let gated = Linear::forward_gated([&layer.gate, &layer.up], &normed)?; // (rows, intermediate)
             x = (x + layer.down.forward(&gated)?)?;
         }
         Ok(rms_norm(&x, &self.norm, norm_epsilon)?)
@@ -85,16 +92,17 @@ impl Llama {
         weights: Weights,
         device: &Device,
     ) -> Result<Self> {
-        let embedding = tensors.read("model.embed_tokens.weight")?.to_device(device)?;
+        let embedding = tensors.read(EMBEDDING)?.to_device(device)?;
+        let team = Arc::new(Team::new(rayon::current_num_threads()));
+        let mut linears = Linears { tensors, weights, device, team };
         let head = if config.tied {
-            Linear::tied(&embedding, weights, device)?
+            linears.tied(EMBEDDING, &embedding)?
         } else {
-            Linear::new(&tensors.read("lm_head.weight")?, weights, device)?
+            linears.read("lm_head.weight")?
         };
+        let layers = (0..config.layers).map(|index| Layer::new(&config, index, &mut linears));
         Ok(Self {
-            layers: (0..config.layers)
-                .map(|index| Layer::new(&config, index, tensors, weights, device))
-                .collect::<Result<_>>()?,
+            layers: layers.collect::<Result<_>>()?,
             norm: tensors.read("model.norm.weight")?.to_device(device)?,
             rope: Rope::new(&config, tensors.rope_divisors()?.as_deref(), device)?,
             embedding,
@@ -106,24 +114,17 @@ impl Llama {
 }
 
 impl Layer {
-    fn new(
-        config: &Config,
-        index: usize,
-        tensors: &mut Tensors,
-        weights: Weights,
-        device: &Device,
-    ) -> Result<Self> {
+    fn new(config: &Config, index: usize, linears: &mut Linears) -> Result<Self> {
         let name = |part: &str| format!("model.layers.{index}.{part}");
-        let mut norm = |part: &str| Ok::<_, Error>(tensors.read(&name(part))?.to_device(device)?);
+        let mut norm = |part: &str| linears.vector(&name(part));
         let (attention_norm, mlp_norm) =
             (norm("input_layernorm.weight")?, norm("post_attention_layernorm.weight")?);
         let mut linear = |part: &str, with_bias: bool| {
-            let weight = tensors.read(&name(&format!("{part}.weight")))?;
-            let linear = Linear::new(&weight, weights, device)?;
+            let linear = linears.read(&name(&format!("{part}.weight")))?;
             if !with_bias {
-                return Ok(linear);
+                return Ok::<_, Error>(linear);
             }
-            linear.with_bias(&tensors.read(&name(&format!("{part}.bias")))?, device)
+            Ok(linear.with_bias(linears.vector(&name(&format!("{part}.bias")))?))
         };
         Ok(Self {
             attention_norm,

@@ -172,3 +172,31 @@ fn stored_types_are_read_as_the_numbers_that_they_hold() {
         );
     }
 }
+
+/// Blocks that are multiplied as they are differ from the numbers that they hold by the rounding of activations; those that are not, by that of weights to 8
+/// bits beside it; and what is not quantised by nothing.
+#[test]
+fn native_weights_are_the_stored_ones() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("tiny.gguf");
+    let tokens = prompt(5, 20);
+    for (kind, error) in [
+        (GgmlDType::F16, 0.0),
+        (GgmlDType::F32, 0.0),
+        (GgmlDType::Q8_0, 0.1),
+        (GgmlDType::Q4_0, 0.1),
+        (GgmlDType::Q4_1, 0.1),
+        (GgmlDType::Q6K, 0.15),
+        (GgmlDType::Q4K, 0.15),
+        (GgmlDType::Q5_0, 0.15),
+    ] {
+        Tiny::of_width(256, 2).stored_as(kind).write(&path).unwrap();
+        let [exact, native] = [Weights::F32, Weights::Native].map(|weights| {
+            logits(&Model::load("tiny", &path, weights, &Device::Cpu).unwrap(), &tokens)
+        });
+        let worst =
+            native.iter().zip(&exact).map(|(a, b)| relative_error(a, b)).fold(0f32, f32::max);
+        println!("{kind:?}: worst row's relative error {worst:.1e}");
+        assert!(worst <= error && (worst > 0.0) == (error > 0.0), "{kind:?}: {worst}");
+    }
+}

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::Source;
 use crate::gguf::Gguf;
+use crate::kernels::Stored;
 use crate::{Error, Result};
 
 /// Tensors outside the layers, by both names.
@@ -43,6 +44,22 @@ impl Source for Gguf {
             Some(heads) => halves(&tensor, heads),
             None => Ok(tensor),
         }
+    }
+
+    fn stored(&mut self, name: &str) -> Result<Option<Stored>> {
+        let Some(stored) = self.blocks(&gguf_name(name))? else { return Ok(None) };
+        Ok(Some(match self.rotated_heads(name)? {
+            Some(heads) => {
+                let rows = stored.outputs / heads;
+                // As `halves` orders rows.
+                let order = (0..stored.outputs).map(|row| {
+                    let (head, channel) = (row / rows, row % rows);
+                    head * rows + channel % (rows / 2) * 2 + channel / (rows / 2)
+                });
+                stored.reordered(order)
+            }
+            None => stored,
+        }))
     }
 
     fn fault(&self, name: &str, reason: &str) -> Error {

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use candle_core::Tensor;
 
 pub(crate) use self::safetensors::Safetensors;
+use crate::kernels::Stored;
 use crate::{Config, Error, Result};
 
 /// Files that hold tensors.
@@ -24,6 +25,9 @@ pub(crate) trait Source {
 
     /// A tensor in f32.
     fn read(&mut self, name: &str) -> Result<Tensor>;
+
+    /// A matrix in the blocks of 32 that it is stored in; in blocks of 8 bits, if it is stored in others; `None` if it is not quantised.
+    fn stored(&mut self, name: &str) -> Result<Option<Stored>>;
 
     /// An error that names the file where a tensor lies, or should, and the tensor as the file calls it.
     fn fault(&self, name: &str, reason: &str) -> Error;
@@ -74,6 +78,18 @@ impl<'a> Tensors<'a> {
         let finite = tensor.sum_all()?.to_scalar::<f32>()?.is_finite()
             || tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().all(f32::is_finite);
         if finite { Ok(tensor) } else { Err(self.source.fault(name, "holds NaN or infinity")) }
+    }
+
+    /// A matrix in blocks, if its file quantised it.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a scale in it is not finite.
+    pub(crate) fn stored(&mut self, name: &str) -> Result<Option<Stored>> {
+        let stored = self.source.stored(name)?;
+        if stored.as_ref().is_some_and(|stored| !stored.is_finite()) {
+            return Err(self.source.fault(name, "holds NaN or infinity"));
+        }
+        Ok(stored)
     }
 
     /// What GGUF divides each rotary frequency by, where it says so.

@@ -10,6 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::Source;
+use crate::kernels::Stored;
 use crate::{Error, Result};
 
 /// Bytes in front of a header: its length.
@@ -93,6 +94,10 @@ impl Source for Safetensors {
             Some((shard, info)) => shard.tensor(name, info),
             None => Err(self.fault(name, "is missing")),
         }
+    }
+
+    fn stored(&mut self, _: &str) -> Result<Option<Stored>> {
+        Ok(None)
     }
 
     fn fault(&self, name: &str, reason: &str) -> Error {

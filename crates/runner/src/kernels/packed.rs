@@ -1,0 +1,416 @@
+//! Quantised matrices, laid out for the dot products, and their product with rows of activations.
+
+use std::ops::Range;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use half::f16;
+
+use super::activations::ActivationBlock;
+use super::columns::Columns;
+use super::lanes::Lanes;
+use super::{Activations, BLOCK, Isa, LANES, Team};
+use crate::Result;
+
+/// Rows of activations that are taken through all weights before the next: few enough to stay in the nearest caches.
+const ROWS: usize = 64;
+
+/// Kinds of blocks, as GGUF files store them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// A scale `d` and 32 nibbles: `d · (nibble - 8)`.
+    Q4_0,
+    /// A scale `d`, a least value `m` and 32 nibbles: `d · nibble + m`.
+    Q4_1,
+    /// A scale `d` and 32 signed bytes: `d · byte`.
+    Q8_0,
+}
+
+/// A matrix as a file stores it, `(outputs, inputs)`.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) blocks: Blocks,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+}
+
+/// A matrix in tiles of eight rows by 32 columns.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    tiles: Tiles,
+    outputs: usize,
+    blocks: usize, // of a row
+}
+
+#[derive(Debug)]
+enum Tiles {
+    Four(Vec<Tile4>),  // (outputs / 8, blocks)
+    Eight(Vec<Tile8>), // (outputs / 8, blocks)
+}
+
+/// Eight rows by 32 columns of `scale · nibble + least`. Four neighbouring columns of a row lie side by side, then those of the next row.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(32))]
+pub(super) struct Tile4 {
+    pub(super) scales: [u16; LANES], // f16
+    pub(super) leasts: [u16; LANES], // f16
+    /// Columns `4 · quad ..` in the low nibbles, `16 + 4 · quad ..` in the high ones.
+    pub(super) quants: [[u8; BLOCK]; 4],
+}
+
+/// The same of `scale · byte`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(16))]
+pub(super) struct Tile8 {
+    pub(super) scales: [u16; LANES], // f16
+    pub(super) quants: [[i8; BLOCK]; 8],
+}
+
+impl Blocks {
+    /// Bytes of a block.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q8_0 => 34,
+        }
+    }
+}
+
+impl Stored {
+    /// A quantised tensor, `(outputs, inputs)`, as it is, if it is in blocks of 32; else in 8 bits.
+    pub(crate) fn of(tensor: &QTensor) -> Result<Self> {
+        let blocks = match tensor.dtype() {
+            GgmlDType::Q4_0 => Blocks::Q4_0,
+            GgmlDType::Q4_1 => Blocks::Q4_1,
+            GgmlDType::Q8_0 => Blocks::Q8_0,
+            _ => return Self::in_8_bits(&tensor.dequantize(&Device::Cpu)?),
+        };
+        let (outputs, inputs) = tensor.shape().dims2()?;
+        Ok(Self { blocks, bytes: tensor.data()?.into_owned(), outputs, inputs })
+    }
+
+    /// A matrix in f32 on the host, `(outputs, inputs)`, requantised to 8 bits.
+    pub(crate) fn in_8_bits(weight: &Tensor) -> Result<Self> {
+        Self::of(&QTensor::quantize(weight, GgmlDType::Q8_0)?)
+    }
+
+    /// The same rows in another order.
+    pub(crate) fn reordered(self, rows: impl Iterator<Item = usize>) -> Self {
+        let row = self.inputs / BLOCK * self.blocks.bytes();
+        let bytes = rows.flat_map(|from| &self.bytes[from * row..(from + 1) * row]).copied();
+        Self { bytes: bytes.collect(), ..self }
+    }
+
+    /// Whether all that it stands for is finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        let halves = if self.blocks == Blocks::Q4_1 { 2 } else { 1 };
+        self.bytes.chunks(self.blocks.bytes()).all(|block| {
+            let halves = block.as_chunks::<2>().0[..halves].iter();
+            halves.copied().all(|bytes| f16::from_le_bytes(bytes).is_finite())
+        })
+    }
+
+    fn block(&self, row: usize, block: usize) -> &[u8] {
+        let bytes = self.blocks.bytes();
+        let start = (row * (self.inputs / BLOCK) + block) * bytes;
+        &self.bytes[start..start + bytes]
+    }
+}
+
+impl Packed {
+    /// Packs a matrix; `inputs` must be a multiple of [`BLOCK`], and `bytes` as many as that takes.
+    pub(crate) fn new(stored: &Stored) -> Self {
+        let Stored { blocks: kind, outputs, inputs, .. } = *stored;
+        assert!(inputs.is_multiple_of(BLOCK), "rows of whole blocks");
+        let blocks = inputs / BLOCK;
+        assert_eq!(stored.bytes.len(), outputs * blocks * kind.bytes(), "bytes of a matrix");
+        // Rows that are missing in the last tile weigh nothing.
+        let rows = |group: usize| (0..LANES).take_while(move |lane| group * LANES + lane < outputs);
+        let places = (0..outputs.div_ceil(LANES))
+            .flat_map(|group| (0..blocks).map(move |block| (group, block)));
+        let tiles = match kind {
+            Blocks::Q8_0 => {
+                let tile = |(group, block)| {
+                    let mut tile = Tile8 { scales: [0; LANES], quants: [[0; BLOCK]; 8] };
+                    rows(group).for_each(|lane| {
+                        tile.set(lane, stored.block(group * LANES + lane, block));
+                    });
+                    tile
+                };
+                Tiles::Eight(places.map(tile).collect())
+            }
+            Blocks::Q4_0 | Blocks::Q4_1 => {
+                let tile = |(group, block)| {
+                    let empty = [0; LANES];
+                    let mut tile = Tile4 { scales: empty, leasts: empty, quants: [[0; BLOCK]; 4] };
+                    rows(group).for_each(|lane| {
+                        tile.set(lane, kind, stored.block(group * LANES + lane, block));
+                    });
+                    tile
+                };
+                Tiles::Four(places.map(tile).collect())
+            }
+        };
+        Self { tiles, outputs, blocks }
+    }
+
+    /// Rows of the matrix.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn groups(&self) -> usize {
+        self.outputs.div_ceil(LANES)
+    }
+
+    /// How many of a group's lanes are outputs.
+    fn lanes(&self, group: usize) -> usize {
+        LANES.min(self.outputs - group * LANES)
+    }
+
+    /// Dot products of a group of outputs with rows of activations, handed on row by row.
+    fn each_row(
+        &self,
+        isa: Isa,
+        group: usize,
+        x: &Activations,
+        rows: Range<usize>,
+        mut each: impl FnMut(usize, Lanes),
+    ) {
+        let mut row = rows.start;
+        // A row's sums are the same whichever of these it is in.
+        while row + 4 <= rows.end {
+            let dots = self.dots(isa, group, [0, 1, 2, 3].map(|next| x.row(row + next)));
+            (row..).zip(dots).for_each(|(row, dots)| each(row, dots));
+            row += 4;
+        }
+        if row + 2 <= rows.end {
+            let dots = self.dots(isa, group, [0, 1].map(|next| x.row(row + next)));
+            (row..).zip(dots).for_each(|(row, dots)| each(row, dots));
+            row += 2;
+        }
+        if row < rows.end {
+            let [dots] = self.dots(isa, group, [x.row(row)]);
+            each(row, dots);
+        }
+    }
+
+    fn dots<const N: usize>(
+        &self,
+        isa: Isa,
+        group: usize,
+        x: [&[ActivationBlock]; N],
+    ) -> [Lanes; N] {
+        let tiles = group * self.blocks..(group + 1) * self.blocks;
+        match &self.tiles {
+            Tiles::Four(all) => isa.four(&all[tiles], x),
+            Tiles::Eight(all) => isa.eight(&all[tiles], x),
+        }
+    }
+}
+
+impl Tile4 {
+    fn set(&mut self, lane: usize, kind: Blocks, block: &[u8]) {
+        let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
+        self.scales[lane] = half(0);
+        let nibbles = if kind == Blocks::Q4_0 {
+            // Eight times a half is one, or overflows as its product with a nibble would.
+            self.leasts[lane] = f16::from_f32(-8.0 * f16::from_bits(half(0)).to_f32()).to_bits();
+            &block[2..]
+        } else {
+            self.leasts[lane] = half(2);
+            &block[4..]
+        };
+        for (quants, nibbles) in self.quants.iter_mut().zip(nibbles.as_chunks::<4>().0) {
+            quants[4 * lane..4 * lane + 4].copy_from_slice(nibbles);
+        }
+    }
+}
+
+impl Tile8 {
+    fn set(&mut self, lane: usize, block: &[u8]) {
+        self.scales[lane] = u16::from_le_bytes([block[0], block[1]]);
+        for (quants, bytes) in self.quants.iter_mut().zip(block[2..].as_chunks::<4>().0) {
+            quants[4 * lane..4 * lane + 4].copy_from_slice(&bytes.map(u8::cast_signed));
+        }
+    }
+}
+
+/// Products of the same activations with several matrices, side by side in each row of `out`, replacing what is there.
+///
+/// # Shapes
+/// - `x`: `(rows, inputs)`
+/// - `out`: `(rows, outputs of all)`
+pub(crate) fn products(
+    (isa, team): (Isa, &Team),
+    matrices: &[&Packed],
+    x: &Activations,
+    out: &mut [f32],
+) {
+    let out = Columns::new(out, matrices.iter().map(|matrix| matrix.outputs).sum());
+    let mut places = Vec::with_capacity(matrices.iter().map(|matrix| matrix.groups()).sum());
+    let mut first = 0;
+    for matrix in matrices {
+        places.extend((0..matrix.groups()).map(|group| (*matrix, group, first + group * LANES)));
+        first += matrix.outputs;
+    }
+    team.share(places.len(), |part| {
+        for rows in row_blocks(x) {
+            for &(matrix, group, column) in &places[part.clone()] {
+                let count = matrix.lanes(group);
+                matrix.each_row(isa, group, x, rows.clone(), |row, dots| {
+                    #[allow(unsafe_code, reason = "columns of this thread")]
+                    // SAFETY: a column belongs to one place, and a place to one thread.
+                    unsafe {
+                        out.set(row, column, count, dots);
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// `gate(x) · sigmoid(gate(x)) · up(x)`, replacing what is there.
+///
+/// # Shapes
+/// - `x`: `(rows, inputs)`
+/// - `out`: `(rows, outputs)`, of two matrices of one shape
+pub(crate) fn gated(
+    (isa, team): (Isa, &Team),
+    [gate, up]: [&Packed; 2],
+    x: &Activations,
+    out: &mut [f32],
+) {
+    let out = Columns::new(out, gate.outputs);
+    team.share(gate.groups(), |part| {
+        for rows in row_blocks(x) {
+            for group in part.clone() {
+                let mut gates = [[0.0; LANES]; ROWS];
+                let start = rows.start;
+                gate.each_row(isa, group, x, rows.clone(), |row, dots| gates[row - start] = dots);
+                up.each_row(isa, group, x, rows.clone(), |row, dots| {
+                    let gated = isa.gated(gates[row - start], dots);
+                    #[allow(unsafe_code, reason = "columns of this thread")]
+                    // SAFETY: a group belongs to one thread.
+                    unsafe {
+                        out.set(row, group * LANES, gate.lanes(group), gated);
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// The rows of some activations, a few at a time.
+fn row_blocks(x: &Activations) -> impl Iterator<Item = Range<usize>> {
+    let rows = x.rows();
+    (0..rows).step_by(ROWS).map(move |start| start..(start + ROWS).min(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [GgmlDType; 3] = [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0];
+
+    fn random(count: usize, seed: u64) -> Vec<f32> {
+        let number =
+            |i: usize| (zoo::stream(&[seed, i as u64]) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+        (0..count).map(number).collect()
+    }
+
+    /// A matrix in blocks, and what it stands for.
+    fn stored(kind: GgmlDType, outputs: usize, inputs: usize) -> (Stored, Vec<f32>) {
+        let shape = (outputs, inputs);
+        let weight = Tensor::from_vec(random(outputs * inputs, 1), shape, &Device::Cpu).unwrap();
+        let tensor = QTensor::quantize(&weight, kind).unwrap();
+        let meant = tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap();
+        (Stored::of(&tensor).unwrap(), meant.to_vec1().unwrap())
+    }
+
+    fn quantised(x: &[f32], inputs: usize, isa: Isa) -> Activations {
+        let mut activations = Activations::default();
+        activations.quantise(x, inputs, isa);
+        activations
+    }
+
+    fn bits(x: &[f32]) -> Vec<u32> {
+        x.iter().map(|x| x.to_bits()).collect()
+    }
+
+    /// With the threads and the instructions of the machine, or without.
+    fn ways() -> [(Isa, Team); 2] {
+        [(Isa::Scalar, Team::new(1)), (Isa::of_machine(), Team::new(3))]
+    }
+
+    #[test]
+    fn products_are_those_of_the_weights_that_blocks_stand_for() {
+        let (outputs, inputs, rows) = (45, 96, 7);
+        let x = random(rows * inputs, 2);
+        for kind in KINDS {
+            let (stored, weight) = stored(kind, outputs, inputs);
+            let packed = Packed::new(&stored);
+            let (isa, team) = &ways()[1];
+            let mut found = vec![0.0; rows * outputs];
+            let activations = quantised(&x, inputs, *isa);
+            products((*isa, team), &[&packed], &activations, &mut found);
+            for (row, found) in found.chunks(outputs).enumerate() {
+                let meant: Vec<f32> = activations
+                    .row(row)
+                    .iter()
+                    .flat_map(|block| block.quants.map(|quant| f32::from(quant) * block.scale))
+                    .collect();
+                for (output, found) in found.iter().enumerate() {
+                    let weights = &weight[output * inputs..(output + 1) * inputs];
+                    let exact: f64 = weights
+                        .iter()
+                        .zip(&meant)
+                        .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                        .sum();
+                    assert!(
+                        (f64::from(*found) - exact).abs() < 2e-5,
+                        "{kind:?}: {found} for {exact}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_way_of_computing_gives_the_same_bits() {
+        let (outputs, inputs) = (75, 160);
+        for kind in KINDS {
+            let [one, two] =
+                [outputs, outputs].map(|outputs| Packed::new(&stored(kind, outputs, inputs).0));
+            let x = random(71 * inputs, 3);
+            let mut expected: Option<[Vec<u32>; 2]> = None;
+            for (isa, team) in &ways() {
+                for rows in [71, 1, 2, 3, 6, 65] {
+                    let activations = quantised(&x[..rows * inputs], inputs, *isa);
+                    let mut sums = vec![0.0; rows * 2 * outputs];
+                    products((*isa, team), &[&one, &two], &activations, &mut sums);
+                    let mut gates = vec![0.0; rows * outputs];
+                    gated((*isa, team), [&one, &two], &activations, &mut gates);
+                    let found = [bits(&sums), bits(&gates)];
+                    let expected = expected.get_or_insert_with(|| found.clone());
+                    for (found, expected) in found.iter().zip(expected) {
+                        assert_eq!(
+                            found,
+                            &expected[..found.len()],
+                            "{kind:?}, {isa:?}, {rows} rows"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activations_are_the_same_by_any_instructions() {
+        let x = random(40 * 64, 4);
+        let [one, two] = [Isa::Scalar, Isa::of_machine()].map(|isa| quantised(&x, 64, isa));
+        assert_eq!(one, two);
+    }
+}
