@@ -6,7 +6,7 @@ model := "smollm2-135m"
 default:
     @just --list --unsorted
 
-# format, lints, tests, docs, CUDA types: what CI runs
+# format, lints, tests, docs, the gate against baseline/, CUDA types: what CI runs
 check:
     scripts/check
 
@@ -27,7 +27,7 @@ data folder="data":
     scripts/fetch-data {{ folder }}
 
 # an experiment by name; arguments go to `bench run`
-run experiment="gsm8k_long" *arguments: fetch
+run experiment="gsm8k_long" *arguments:
     cargo run -p bench -- run --experiment {{ experiment }} {{ arguments }}
 
 # accept changed snapshots, then read the diff (needs cargo-insta)

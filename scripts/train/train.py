@@ -1,6 +1,7 @@
 """Trains the embedded model. `scripts/train-embedded` calls this; it says how.
 
-Schedules are in tokens, and rows depend on the step alone, so a run that was interrupted goes on as if it had not been.
+Schedules are in tokens, and rows depend on the step alone, so a run that was interrupted goes on where it stopped, with the same rows.
+Sums round otherwise on another number of threads, and so does a training.
 """
 
 import argparse
@@ -37,6 +38,7 @@ DRILLS = [
 # The schedule stands still at so many million tokens until the loss on rows of 64 is below this: until questions are found by their index, and what
 # stands in them by both. When that comes is chance, and no longer row teaches it as fast.
 GATE = (9.5, 0.06)
+MOST_WAITED = 20_000_000
 # Learning rates as a share of the highest, on straight lines between these points.
 RATES = [(0, 1.0), (12, 1.0), (32, 0.0)]
 # Documents whose questions stand in random order become fewer until here.
@@ -112,6 +114,10 @@ class Run:
         self.folder = Path(options.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    def chosen(self):
+        """What a run's numbers depend on."""
+        return {name: value for name, value in vars(self.options).items() if name not in ("bench", "folder")}
+
     def millions(self):
         """Where in the schedule the run is."""
         return (self.tokens - self.waited) / 1e6
@@ -170,10 +176,13 @@ class Run:
         self.model.zero_grad(set_to_none=True)
         self.step += 1
         self.tokens += tokens.numel()
-        if self.millions() > GATE[0] and self.losses[64] > GATE[1]:
-            self.waited += tokens.numel()
         length = tokens.shape[1]
         self.losses[length] = 0.9 * self.losses.get(length, loss.item()) + 0.1 * loss.item()
+        # Later no row is of 64 tokens.
+        if GATE[0] < self.millions() < GATE[0] + 0.4 and self.losses[64] > GATE[1]:
+            self.waited += tokens.numel()
+            if self.waited > MOST_WAITED:
+                raise SystemExit("rows of 64 tokens are not learned: try another seed")
 
     @torch.no_grad()
     def evaluate(self):
@@ -193,7 +202,7 @@ class Run:
 
     def checkpoint(self):
         state = {"model": self.model.state_dict(), "adam": self.adam.state_dict(), "momenta": self.muon.momenta,
-                 "step": self.step, "tokens": self.tokens, "waited": self.waited, "seconds": self.seconds, "losses": self.losses}
+                 "options": self.chosen(), "step": self.step, "tokens": self.tokens, "waited": self.waited, "seconds": self.seconds, "losses": self.losses}
         unfinished = self.folder / "checkpoint.unfinished"
         torch.save(state, unfinished)
         unfinished.rename(self.folder / "checkpoint.pt")
@@ -208,6 +217,8 @@ class Run:
         self.muon.momenta = state["momenta"]
         for name in ("step", "tokens", "waited", "seconds", "losses"):
             setattr(self, name, state[name])
+        if state["options"] != self.chosen():
+            raise SystemExit(f"{path} is of a run with {state['options']}: name another folder, or give the same options")
 
     def log(self, line):
         print(line, flush=True)
@@ -218,8 +229,7 @@ class Run:
         self.resume()
         if self.step == 0:
             count = sum(w.numel() for w in self.model.parameters())
-            chosen = {name: value for name, value in vars(self.options).items() if name not in ("bench", "folder")}
-            self.log(f"{count} parameters; {chosen}")
+            self.log(f"{count} parameters; {self.chosen()}")
         started, told, looked = time.time() - self.seconds, self.tokens, time.time()
         while not self.done():
             if time.time() - looked > 3:
@@ -230,7 +240,7 @@ class Run:
             if self.tokens - told >= 5e5 or self.done():
                 told = self.tokens
                 losses = " ".join(f"{length}:{loss:.4f}" for length, loss in sorted(self.losses.items()))
-                self.log(f"{self.tokens / 1e6:.2f} M tokens, step {self.step}, {self.seconds:.0f} s, rate {self.rate():.2f}, loss {losses}")
+                self.log(f"{self.tokens / 1e6:.2f} M tokens, step {self.step}, {self.seconds:.0f} s, rate {self.rate():.2f}, waited {self.waited / 1e6:.2f} M, loss {losses}")
                 self.checkpoint()
                 if self.tokens // 1e6 != (self.tokens - 5e5) // 1e6 or self.done():
                     for line in self.evaluate():
@@ -241,9 +251,11 @@ class Run:
 
 def share_cores():
     """All cores while they are idle, one while others work: threads that wait for each other on a busy machine are slower than one."""
-    runnable = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
-    others = runnable - torch.get_num_threads()
-    torch.set_num_threads(1 if others > 0 else os.cpu_count())
+    load = Path("/proc/loadavg")
+    if load.exists():
+        runnable = int(load.read_text().split()[3].split("/")[0])
+        others = runnable - torch.get_num_threads()
+        torch.set_num_threads(1 if others > 0 else len(os.sched_getaffinity(0)))
 
 
 def main():

@@ -16,8 +16,17 @@ const OWN: &str = include_str!("../../../datasets/gsm8k/own.jsonl");
 /// The prompts of a task: from the data folder if one is named, else from the hub, or our own.
 pub(crate) fn load(choice: &TaskChoice, data: Option<&Path>, offline: bool) -> Result<Set> {
     let task = Task::of(choice.dataset)?;
-    if let Some(mix) = &task.mix {
-        return Ok(synthetic::set(task, choice.questions, choice.mix.as_ref().unwrap_or(mix))?);
+    match (&task.mix, &choice.mix) {
+        (Some(mix), chosen) => {
+            return Ok(synthetic::set(task, choice.questions, chosen.as_ref().unwrap_or(mix))?);
+        }
+        (None, Some(_)) => {
+            let message = format!("`task.mix`: the questions of `{}` are given", task.dataset);
+            return Err(Fault::usage(message)
+                .hint("leave it out, or set `task.dataset` to `synthetic`")
+                .into());
+        }
+        (None, None) => {}
     }
     let set = match (choice.source, data) {
         (SourceChoice::Own, _) => own(task, choice.questions)?,

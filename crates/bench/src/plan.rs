@@ -15,6 +15,7 @@ use crate::fault::{Class, Fault};
 use crate::hub::Hub;
 use crate::journal::{CellName, Record};
 use crate::models::Choice;
+use crate::row::method_text;
 
 /// A grid: every prompt of every model under every arm.
 #[derive(Debug)]
@@ -214,7 +215,13 @@ impl Part {
             Source::Unverified => Some(format!(
                 "The prompts of `{dataset}` are those of no published set of this size: its checksum is another one."
             )),
-            Source::Synthetic => Some(SYNTHETIC.to_owned()),
+            Source::Synthetic => Some(match &self.workload.task.mix {
+                Some(mix) => {
+                    let mix = method_text(mix);
+                    format!("{SYNTHETIC} Questions are mixed otherwise than in the suites: {mix}.")
+                }
+                None => SYNTHETIC.to_owned(),
+            }),
             Source::Published => None,
         }
     }

@@ -98,6 +98,12 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// What tells a row from the others of its run.
+    pub(crate) fn name(&self) -> (&str, &str, &str, usize, &str, &str) {
+        let Self { model, weights, dataset, questions_per_prompt, swept, arm, .. } = self;
+        (model, weights, dataset, *questions_per_prompt, swept, arm)
+    }
+
     /// Whether this is the full-cache arm that all others are compared with.
     pub(crate) fn is_reference(&self) -> bool {
         (self.prefill.as_str(), self.decode.as_str()) == ("full", "none")

@@ -3,24 +3,27 @@
 use std::path::Path;
 
 use anyhow::Result;
+use evaluator::set::sha256;
 use runner::read_up_to;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
-use crate::journal::Record;
 use crate::report::study::{ArmSamples, Rule, Setting};
+use crate::report::{Conditions, Header};
 use crate::row::{Row, rows};
 
 /// The longest summary.
 const SUMMARY_BYTES: u64 = 64 << 20;
 /// Raised whenever a key changes its name or meaning.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// All rows of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     schema_version: u32,
     pub(crate) experiment: String,
+    /// What the arms worked on.
+    pub(crate) conditions: Vec<Conditions>,
     pub(crate) notes: Vec<String>,
     pub(crate) rows: Vec<Detailed>,
 }
@@ -30,30 +33,36 @@ pub(crate) struct Summary {
 pub(crate) struct Detailed {
     #[serde(flatten)]
     pub(crate) row: Row,
-    pub(crate) per_prompt: PerPrompt,
+    pub(crate) per_prompt: Vec<PerPrompt>,
 }
 
-/// What became of each prompt: scores as shares of 1, entries per KV head as means over layers.
+/// What became of a prompt: scores as shares of 1, entries per KV head as means over layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PerPrompt {
-    /// Indices of the samples in their set, ascending.
-    pub(crate) samples: Vec<usize>,
-    pub(crate) official: Vec<f64>,
-    pub(crate) aligned: Vec<f64>,
-    pub(crate) kept_end_prefill: Vec<f64>,
-    pub(crate) kept_mean_decode: Vec<f64>,
-    pub(crate) kv_bytes_peak: Vec<f64>,
+    /// Its index in its set.
+    pub(crate) sample: usize,
+    /// The head of a SHA-256 over its reference answers: prompts that ask for other things differ.
+    pub(crate) key: String,
+    /// Tokens of the text.
+    pub(crate) tokens: usize,
+    pub(crate) official: f64,
+    pub(crate) aligned: f64,
+    pub(crate) kept_end_prefill: f64,
+    pub(crate) kept_mean_decode: f64,
+    pub(crate) kv_bytes_peak: f64,
 }
 
 impl Summary {
-    pub(crate) fn new(experiment: &str, settings: &[Setting], notes: &[String]) -> Self {
+    pub(crate) fn new(header: &Header, settings: &[Setting], notes: &[String]) -> Self {
+        let Header { experiment, conditions, .. } = header;
         let detailed = settings.iter().flat_map(|setting| {
             let rows = rows(experiment, setting).into_iter().zip(&setting.arms);
-            rows.map(|(row, arm)| Detailed { row, per_prompt: PerPrompt::new(arm) })
+            rows.map(|(row, arm)| Detailed { row, per_prompt: PerPrompt::all(arm) })
         });
         Self {
             schema_version: SCHEMA_VERSION,
-            experiment: experiment.to_owned(),
+            experiment: experiment.clone(),
+            conditions: conditions.clone(),
             notes: notes.to_vec(),
             rows: detailed.collect(),
         }
@@ -83,61 +92,57 @@ impl Summary {
             let version = summary.schema_version;
             return Err(fault(format!("it is of version {version}, not {SCHEMA_VERSION}")).into());
         }
-        match summary.rows.iter().find(|row| !row.per_prompt.fits()) {
-            Some(odd) => {
-                let reason = format!("the prompts of arm `{}` do not fit its scores", odd.row.arm);
-                Err(fault(reason).into())
+        for (place, row) in summary.rows.iter().enumerate() {
+            let arm = &row.row.arm;
+            if !row.fits() {
+                let reason = format!("arm `{arm}` has impossible numbers, or no prompt in order");
+                return Err(fault(reason).into());
             }
-            None => Ok(summary),
+            if summary.rows[..place].iter().any(|other| other.row.name() == row.row.name()) {
+                return Err(fault(format!("arm `{arm}` is there twice")).into());
+            }
         }
+        Ok(summary)
+    }
+}
+
+impl Detailed {
+    /// Whether its prompts are in order, each with possible numbers, and there is one at least.
+    fn fits(&self) -> bool {
+        let prompts = &self.per_prompt;
+        !prompts.is_empty()
+            && prompts.is_sorted_by(|a, b| a.sample < b.sample)
+            && prompts.iter().all(PerPrompt::is_possible)
     }
 }
 
 impl PerPrompt {
-    fn new(arm: &ArmSamples) -> Self {
+    fn all(arm: &ArmSamples) -> Vec<Self> {
         let round = |value: f64| (value * 1e6).round() / 1e6;
-        let each = |number: fn(&Record) -> f64| {
-            arm.samples.iter().map(|sample| round(number(sample.record))).collect()
-        };
-        let scores = |rule| arm.accuracies(rule).into_iter().map(round).collect();
-        Self {
-            samples: arm.samples.iter().map(|sample| sample.record.sample).collect(),
-            official: scores(Rule::Official),
-            aligned: scores(Rule::Aligned),
-            kept_end_prefill: each(|record| record.kept_end_prefill),
-            kept_mean_decode: each(|record| record.kept_mean_decode),
-            kv_bytes_peak: each(|record| record.kv_bytes_peak as f64),
-        }
+        let scores = Rule::ALL.map(|rule| arm.accuracies(rule));
+        let prompts = arm.samples.iter().enumerate().map(|(place, sample)| {
+            let record = sample.record;
+            let [official, aligned] = scores.each_ref().map(|scores| round(scores[place]));
+            Self {
+                sample: record.sample,
+                key: sha256(record.answers.join("\n").as_bytes())[..16].to_owned(),
+                tokens: record.tokens.len(),
+                official,
+                aligned,
+                kept_end_prefill: round(record.kept_end_prefill),
+                kept_mean_decode: round(record.kept_mean_decode),
+                kv_bytes_peak: record.kv_bytes_peak as f64,
+            }
+        });
+        prompts.collect()
     }
 
-    /// What it has of those prompts that are among others.
-    pub(crate) fn among(&self, others: &[usize]) -> Self {
-        let of = |values: &[f64]| {
-            let prompts = self.samples.iter().zip(values);
-            prompts.filter(|(sample, _)| others.contains(sample)).map(|(_, value)| *value).collect()
-        };
-        Self {
-            samples: self.samples.iter().copied().filter(|it| others.contains(it)).collect(),
-            official: of(&self.official),
-            aligned: of(&self.aligned),
-            kept_end_prefill: of(&self.kept_end_prefill),
-            kept_mean_decode: of(&self.kept_mean_decode),
-            kv_bytes_peak: of(&self.kv_bytes_peak),
-        }
-    }
-
-    /// Whether it has a possible number of each kind for every prompt, of which there is one at least.
-    fn fits(&self) -> bool {
-        let Self { samples, official, aligned, kept_end_prefill, kept_mean_decode, kv_bytes_peak } =
+    fn is_possible(&self) -> bool {
+        let Self { official, aligned, kept_end_prefill, kept_mean_decode, kv_bytes_peak, .. } =
             self;
-        let within = |values: &[f64], most: f64| {
-            values.len() == samples.len() && values.iter().all(|it| (0.0..=most).contains(it))
-        };
-        !samples.is_empty()
-            && samples.is_sorted_by(|a, b| a < b)
-            && [official, aligned].into_iter().all(|scores| within(scores, 1.0))
+        [official, aligned].into_iter().all(|score| (0.0..=1.0).contains(score))
             && [kept_end_prefill, kept_mean_decode, kv_bytes_peak]
                 .into_iter()
-                .all(|sizes| within(sizes, 1e15))
+                .all(|size| (0.0..=1e15).contains(size))
     }
 }

@@ -22,7 +22,7 @@ fn two_runs_of_the_same_are_the_same_and_a_policy_that_keeps_more_is_caught() {
     // As if a policy had stopped dropping entries: its row is all that the comparison reads.
     let path = place.results("two").join("summary.json");
     let mut summary: serde_json::Value = serde_json::from_str(&read(&path)).unwrap();
-    summary["rows"][2]["per_prompt"]["kept_mean_decode"][1] = 9000.0.into();
+    summary["rows"][2]["per_prompt"][1]["kept_mean_decode"] = 9000.0.into();
     fs::write(&path, summary.to_string()).unwrap();
     let answer = compare(&[]);
     assert_eq!(answer.code, Some(7), "{}", answer.stderr);

@@ -88,19 +88,23 @@ fn accuracy(kinds: &str, arm: &str, kind: &str) -> f64 {
     row.unwrap_or_else(|| panic!("no row of {arm}, {kind}"))[scores].parse().unwrap()
 }
 
+/// Runs some of the default experiment's arms.
+fn run(place: &Workplace, results: &str, arms: &[&str], more: &[&str]) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/gsm8k_long.toml");
+    let table: toml::Table = toml::from_str(&read(Path::new(file))).unwrap();
+    let all = [&table["arms"], &table["profiles"]["embedded"]["arms"]];
+    let labels = all.into_iter().flat_map(|arms| arms.as_array().unwrap());
+    let labels = labels.map(|arm| arm["label"].as_str().unwrap());
+    let others: BTreeSet<&str> = labels.filter(|label| !arms.contains(label)).collect();
+    let leave_out = format!("leave_out={others:?}").replace('{', "[").replace('}', "]");
+    let common = ["--experiment", file, "--results", results, "--set", &leave_out];
+    place.bench(&[&common[..], more].concat()).succeeded();
+}
+
 #[test]
 fn the_whole_cache_answers_every_kind_and_a_small_one_forgets_its_own_answers() {
     let place = Workplace::new();
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/gsm8k_long.toml");
-    let table: toml::Table = toml::from_str(&read(Path::new(file))).unwrap();
-    let arms = [&table["arms"], &table["profiles"]["embedded"]["arms"]];
-    let labels = arms.into_iter().flat_map(|arms| arms.as_array().unwrap());
-    let labels = labels.map(|arm| arm["label"].as_str().unwrap());
-    let others: BTreeSet<&str> =
-        labels.filter(|label| !["full", "full-recency"].contains(label)).collect();
-    let leave_out = format!("leave_out={others:?}").replace('{', "[").replace('}', "]");
-    let more = ["--limit", "6", "--results", "out", "--set", &leave_out];
-    place.bench(&[&["--experiment", file][..], &more].concat()).succeeded();
+    run(&place, "out", &["full", "full-recency"], &["--limit", "6"]);
 
     let folder = place.path("out/gsm8k_long_embedded");
     let kinds = read(&folder.join("kinds.csv"));
@@ -116,4 +120,25 @@ fn the_whole_cache_answers_every_kind_and_a_small_one_forgets_its_own_answers() 
     let journal = read(&folder.join("samples.jsonl"));
     let full = journal.lines().filter(|line| line.contains("\"arm\":\"full\""));
     assert_eq!(full.filter(|line| line.contains("\"stop\":\"eos\"")).count(), 6);
+}
+
+/// The scores of a policy that keeps a quarter of what it should, under its own name.
+#[test]
+fn a_policy_that_forgets_more_is_caught_by_its_scores() {
+    let place = Workplace::new();
+    let budget = |entries| format!("budget.decode={entries}");
+    let more = ["--limit", "12", "--set"];
+    run(&place, "old", &["full-recency"], &[&more[..], &[&budget(180)]].concat());
+    run(&place, "new", &["full-recency"], &[&more[..], &[&budget(45)]].concat());
+    let [old, new] = ["old", "new"].map(|it| format!("{it}/gsm8k_long_embedded"));
+    place.bench(&["compare", &old, &new]).failed(2, &["`decode` is `recency budget=180` there"]);
+
+    let path = place.path(&new).join("summary.json");
+    fs::write(&path, read(&path).replace("recency budget=45", "recency budget=180")).unwrap();
+    let answer = place.bench(&["compare", &old, &new]);
+    assert_eq!(answer.code, Some(7), "{}", answer.stderr);
+    for words in ["`full-recency (embedded, synthetic at 30 questions)`: aligned score", "entries"]
+    {
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+    }
 }

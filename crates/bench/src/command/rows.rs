@@ -1,6 +1,6 @@
 //! `bench dataset rows` and `tokenizer`: what a model of the synthetic task is trained on, and with.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 
 use anyhow::{Context as _, Result};
 use evaluator::synthetic::{Request, Row, Vocabulary};
@@ -10,19 +10,29 @@ use crate::fault::Fault;
 
 /// Most tokens that one request may ask for.
 const MOST_TOKENS: usize = 1 << 24;
+/// The longest request.
+const LINE_BYTES: u64 = 1 << 16;
 
 /// Answers each line of stdin, a request, with its rows: for each row its length in four bytes, its tokens in two bytes each, and
 /// a byte per token for its class; least bytes first.
 pub(crate) fn rows() -> Result<()> {
     let mut out = std::io::stdout().lock();
-    for (place, line) in (1..).zip(std::io::stdin().lock().lines()) {
+    let mut requests = std::io::stdin().lock();
+    for place in 1.. {
         let fault = |reason: String| {
             Fault::data(format!("line {place} of stdin: {reason}"))
                 .hint(r#"as in {"seed": 1, "split": "train", "length": 256, "rows": 8, "shares": {"document": 1}}"#)
         };
-        let line = line.map_err(|error| fault(error.to_string()))?;
+        let mut line = String::new();
+        let read = requests.by_ref().take(LINE_BYTES).read_line(&mut line);
+        match read.map_err(|error| fault(error.to_string()))? as u64 {
+            0 => break,
+            LINE_BYTES => return Err(fault("it is too long".to_owned()).into()),
+            _ => {}
+        }
         let request: Request =
             serde_json::from_str(&line).map_err(|error| fault(error.to_string()))?;
+        request.check().map_err(|error| fault(error.to_string()))?;
         if request.length < 64 || request.rows.saturating_mul(request.length) > MOST_TOKENS {
             let reason = format!(
                 "`length` must be at least 64, and `rows` of it at most {MOST_TOKENS} tokens"

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::fault::Fault;
+use crate::report::Conditions;
 use crate::report::study::Rule;
 use crate::row::Row;
 use crate::summary::{Detailed, PerPrompt, Summary};
@@ -97,10 +98,11 @@ impl Comparison {
             let (old, new) = (&baseline.experiment, &candidate.experiment);
             return Err(format!("`experiment` is `{old}` there, `{new}` here"));
         }
+        same_conditions(baseline, candidate)?;
         let mut comparison =
             Self { checks: Vec::new(), notes: Vec::new(), prompts: None, tolerance };
         for old in &baseline.rows {
-            match candidate.rows.iter().find(|new| name(&new.row) == name(&old.row)) {
+            match candidate.rows.iter().find(|new| new.row.name() == old.row.name()) {
                 Some(new) => {
                     same_settings(old, new)?;
                     comparison.compare(old, new)?;
@@ -115,7 +117,7 @@ impl Comparison {
                 }),
             }
         }
-        let known = |row: &Row| baseline.rows.iter().any(|old| name(&old.row) == name(row));
+        let known = |row: &Row| baseline.rows.iter().any(|old| old.row.name() == row.name());
         let added = candidate.rows.iter().filter(|new| !known(&new.row));
         let added: Vec<String> = added.map(|new| format!("`{}`", title(&new.row))).collect();
         if !added.is_empty() {
@@ -134,24 +136,16 @@ impl Comparison {
 
     /// Compares two rows on the prompts that both have.
     fn compare(&mut self, old: &Detailed, new: &Detailed) -> Result<(), String> {
-        let both = [
-            old.per_prompt.among(&new.per_prompt.samples),
-            new.per_prompt.among(&old.per_prompt.samples),
-        ];
-        let prompts = both[0].samples.len();
-        if prompts == 0 {
-            return Err(format!("arm `{}`: they share no prompt", old.row.arm));
-        }
-        self.prompts = Some(self.prompts.map_or(prompts, |fewest| fewest.min(prompts)));
+        let pairs = pairs(old, new)?;
+        self.prompts = Some(self.prompts.map_or(pairs.len(), |fewest| fewest.min(pairs.len())));
         for rule in Rule::ALL {
-            let scores = both.each_ref().map(|it| match rule {
-                Rule::Official => &it.official,
-                Rule::Aligned => &it.aligned,
-            });
+            let score = |prompt: &PerPrompt| match rule {
+                Rule::Official => prompt.official,
+                Rule::Aligned => prompt.aligned,
+            };
             let differences: Vec<f64> =
-                scores[1].iter().zip(scores[0]).map(|(new, old)| new - old).collect();
-            let [baseline, candidate] =
-                scores.map(|scores| percent(mean(scores).unwrap_or_default()));
+                pairs.iter().map(|(old, new)| score(new) - score(old)).collect();
+            let [baseline, candidate] = means(&pairs, score).map(percent);
             self.checks.push(Check {
                 arm: title(&old.row),
                 measure: Measure::Score(rule),
@@ -161,16 +155,16 @@ impl Comparison {
                 outcome: Outcome::Same,
             });
         }
-        let sizes = |it: &PerPrompt| {
-            [
-                (Measure::KeptPrefill, mean(&it.kept_end_prefill).unwrap_or_default()),
-                (Measure::KeptDecode, mean(&it.kept_mean_decode).unwrap_or_default()),
-                (Measure::Bytes, mean(&it.kv_bytes_peak).unwrap_or_default()),
-            ]
-        };
-        for ((measure, baseline), (_, candidate)) in
-            sizes(&both[0]).into_iter().zip(sizes(&both[1]))
-        {
+        // Of a cache that grows with its text, another text of another length says nothing; unless hardly any text is as long as it was.
+        let alike = |(old, new): &(&PerPrompt, &PerPrompt)| old.tokens == new.tokens;
+        let as_long: Vec<_> = pairs.iter().copied().filter(alike).collect();
+        let while_decoding = if 2 * as_long.len() < pairs.len() { &pairs } else { &as_long };
+        for measure in [Measure::KeptPrefill, Measure::KeptDecode, Measure::Bytes] {
+            let [baseline, candidate] = match measure {
+                Measure::KeptPrefill => means(&pairs, |prompt| prompt.kept_end_prefill),
+                Measure::KeptDecode => means(while_decoding, |prompt| prompt.kept_mean_decode),
+                _ => means(while_decoding, |prompt| prompt.kv_bytes_peak),
+            };
             self.checks.push(Check {
                 arm: title(&old.row),
                 measure,
@@ -190,10 +184,10 @@ impl Comparison {
         for (check, p) in tested.zip(holm(&p)) {
             check.p = Some(p);
             let change = check.candidate - check.baseline;
-            check.outcome = match p < LEVEL {
-                true if change < -self.tolerance.score => Outcome::Regressed,
-                true if change > self.tolerance.score => Outcome::Better,
-                _ if change == 0.0 => Outcome::Same,
+            check.outcome = match change {
+                _ if change < -self.tolerance.score && p < LEVEL => Outcome::Regressed,
+                _ if change > self.tolerance.score => Outcome::Better,
+                0.0 => Outcome::Same,
                 _ => Outcome::Within,
             };
         }
@@ -202,18 +196,22 @@ impl Comparison {
     /// Says which prompts were compared, and whether they are enough: of few prompts even the worst difference could be chance.
     fn note_prompts(&mut self, baseline: &Summary) {
         let Some(prompts) = self.prompts else { return };
-        let of = baseline.rows.iter().map(|row| row.per_prompt.samples.len()).max();
+        let of = baseline.rows.iter().map(|row| row.per_prompt.len()).max();
         if let Some(of) = of.filter(|of| *of != prompts) {
             self.notes.push(format!("{prompts} of the baseline's {of} prompts are compared."));
         }
         let tests = self.checks.iter().filter(|check| check.p.is_some()).count();
-        // Of all 2ⁿ choices of signs, two are as far from 0 as prompts that all fell alike.
-        let needed = (2.0 * tests.max(1) as f64 / LEVEL).log2().floor() + 1.0;
-        if (prompts as f64) < needed {
-            self.notes.push(format!(
+        // Of all 2ⁿ choices of signs, one is as low as prompts that all fell.
+        let needed = (tests.max(1) as f64 / LEVEL).log2().floor() + 1.0;
+        self.notes.push(if (prompts as f64) < needed {
+            format!(
                 "{prompts} prompts can show no lower score to be real among {tests} tests: {needed} are needed. Sizes and bytes are compared all the same."
-            ));
-        }
+            )
+        } else {
+            format!(
+                "Among {tests} tests, a lower score is told from chance if {needed} prompts fell and none rose, or more fell against some that rose."
+            )
+        });
     }
 }
 
@@ -255,10 +253,31 @@ fn size_outcome(measure: Measure, baseline: f64, candidate: f64, tolerance: f64)
     }
 }
 
-/// What tells a row from the others of its run.
-fn name(row: &Row) -> (&str, &str, &str, usize, &str, &str) {
-    let Row { model, weights, dataset, questions_per_prompt, swept, arm, .. } = row;
-    (model, weights, dataset, *questions_per_prompt, swept, arm)
+/// The prompts that both rows have, the old one first.
+fn pairs<'a>(
+    old: &'a Detailed,
+    new: &'a Detailed,
+) -> Result<Vec<(&'a PerPrompt, &'a PerPrompt)>, String> {
+    let arm = &old.row.arm;
+    let partner = |prompt: &'a PerPrompt| {
+        let same = new.per_prompt.iter().find(|other| other.sample == prompt.sample)?;
+        Some((prompt, same))
+    };
+    let pairs: Vec<_> = old.per_prompt.iter().filter_map(partner).collect();
+    match pairs.iter().find(|(old, new)| old.key != new.key) {
+        Some((prompt, _)) => {
+            Err(format!("arm `{arm}`: prompt {} asks for other answers", prompt.sample))
+        }
+        None if pairs.is_empty() => Err(format!("arm `{arm}`: they share no prompt")),
+        None => Ok(pairs),
+    }
+}
+
+/// Means of a number over the old and over the new prompts.
+fn means(pairs: &[(&PerPrompt, &PerPrompt)], number: impl Fn(&PerPrompt) -> f64) -> [f64; 2] {
+    let old: Vec<f64> = pairs.iter().map(|(old, _)| number(old)).collect();
+    let new: Vec<f64> = pairs.iter().map(|(_, new)| number(new)).collect();
+    [old, new].map(|numbers| mean(&numbers).unwrap_or_default())
 }
 
 fn title(row: &Row) -> String {
@@ -273,6 +292,34 @@ fn word(value: &impl Serialize) -> String {
         Ok(Value::String(word)) => word,
         Ok(Value::Null) | Err(_) => "none".to_owned(),
         Ok(other) => other.to_string(),
+    }
+}
+
+/// Refuses runs of another model, or on other conditions: prompts, their number and form, the seed, what ends a text.
+fn same_conditions(baseline: &Summary, candidate: &Summary) -> Result<(), String> {
+    for old in &baseline.conditions {
+        let name = |it: &Conditions| (it.dataset.clone(), it.questions, it.swept.clone());
+        let Some(new) = candidate.conditions.iter().find(|new| name(new) == name(old)) else {
+            let Conditions { dataset, questions, swept, .. } = old;
+            return Err(format!("`{dataset}` at {questions} questions was not run: {swept}"));
+        };
+        let [old, new] = [old, new].map(|it| serde_json::to_value(it).unwrap_or_default());
+        let mut values = old.as_object().into_iter().flatten();
+        if let Some((key, value)) = values.find(|(key, value)| new[key.as_str()] != **value) {
+            return Err(format!(
+                "`{key}` is `{}` there, `{}` here",
+                word(value),
+                word(&new[key.as_str()])
+            ));
+        }
+    }
+    let ran = |row: &Row| -> (String, String) { (row.model.clone(), row.weights.clone()) };
+    let models: Vec<_> = candidate.rows.iter().map(|new| ran(&new.row)).collect();
+    match baseline.rows.iter().map(|old| ran(&old.row)).find(|model| !models.contains(model)) {
+        Some((model, weights)) => {
+            Err(format!("model `{model}` with weights `{weights}` was not run"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Scores are compared prompt by prompt. A run is deterministic on one machine, but the last digits of a sum differ between machines,
 //! and with them, rarely, a text. So a lower score is called a regression only if it is lower by more than a tolerance and chance
-//! would not make such a difference in one of twenty whole comparisons: sign-flip tests over prompts, made stricter by Holm's rule for the number of tests.
-//! What was kept and what was allocated is counted, not drawn: there a tolerance alone decides.
+//! would not make such a fall in one of twenty whole comparisons: one-sided sign-flip tests over prompts, made stricter by Holm's rule for the number of tests.
+//! What was kept and what was allocated is counted, not drawn: there a tolerance alone decides, on texts that are as long as they were.
 
 use std::path::Path;
 

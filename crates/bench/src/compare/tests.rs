@@ -3,21 +3,26 @@ use std::path::Path;
 use super::judge::{Comparison, Tolerance};
 use crate::report::study::settings;
 use crate::report::synthetic;
-use crate::summary::Summary;
+use crate::summary::{PerPrompt, Summary};
 
 /// A run of two arms on so many prompts.
 fn run(prompts: usize) -> Summary {
     let records = synthetic::records();
     let settings = settings(&synthetic::header().arms, &records).unwrap();
-    let mut summary = Summary::new("demo", &settings, &[]);
+    let mut summary = Summary::new(&synthetic::header(), &settings, &[]);
     summary.rows.truncate(2);
     for row in &mut summary.rows {
-        row.per_prompt.samples = (0..prompts).collect();
-        row.per_prompt.official = vec![0.9; prompts];
-        row.per_prompt.aligned = vec![0.9; prompts];
-        row.per_prompt.kept_end_prefill = vec![64.0; prompts];
-        row.per_prompt.kept_mean_decode = vec![78.0; prompts];
-        row.per_prompt.kv_bytes_peak = vec![81_920.0; prompts];
+        let prompt = |sample| PerPrompt {
+            sample,
+            key: format!("{sample:016x}"),
+            tokens: 30,
+            official: 0.9,
+            aligned: 0.9,
+            kept_end_prefill: 64.0,
+            kept_mean_decode: 78.0,
+            kv_bytes_peak: 81_920.0,
+        };
+        row.per_prompt = (0..prompts).map(prompt).collect();
     }
     summary
 }
@@ -29,8 +34,8 @@ fn against(baseline: &Summary, candidate: &Summary) -> Comparison {
 /// The candidate with the aligned scores of its second arm changed, prompt by prompt.
 fn scored(prompts: usize, change: impl Fn(usize) -> f64) -> Summary {
     let mut summary = run(prompts);
-    for (prompt, score) in summary.rows[1].per_prompt.aligned.iter_mut().enumerate() {
-        *score += change(prompt);
+    for prompt in &mut summary.rows[1].per_prompt {
+        prompt.aligned += change(prompt.sample);
     }
     summary
 }
@@ -69,24 +74,36 @@ fn what_chance_may_do_is_let_pass() {
 
 #[test]
 fn too_few_prompts_are_said_to_guard_no_score() {
-    let comparison = against(&run(7), &scored(7, |_| -0.9));
+    let comparison = against(&run(6), &scored(6, |_| -0.9));
     assert!(comparison.regressions().is_empty());
     let text = comparison.markdown(Path::new("old"), Path::new("new"));
-    // 2 / 2⁸ for each of four tests is below 5 %, 2 / 2⁷ is not.
+    // 1 / 2⁷ for each of four tests is below 5 %, 1 / 2⁶ is not.
     assert!(
-        text.contains("7 prompts can show no lower score") && text.contains(": 8 are"),
+        text.contains("6 prompts can show no lower score") && text.contains(": 7 are"),
         "{text}"
     );
-    assert_eq!(against(&run(8), &scored(8, |_| -0.9)).regressions().len(), 1);
+    let comparison = against(&run(7), &scored(7, |_| -0.9));
+    assert_eq!(comparison.regressions().len(), 1);
+    let text = comparison.markdown(Path::new("old"), Path::new("new"));
+    assert!(text.contains("if 7 prompts fell and none rose"), "{text}");
+}
+
+#[test]
+fn a_fall_on_most_prompts_is_seen() {
+    let most = |prompt| if prompt < 9 { -0.2 } else { 0.0 };
+    assert_eq!(against(&run(12), &scored(12, most)).regressions().len(), 1);
+    let against_a_rise = |prompt| if prompt == 0 { 0.02 } else { -0.2 };
+    assert_eq!(against(&run(12), &scored(12, against_a_rise)).regressions().len(), 1);
 }
 
 #[test]
 fn sizes_need_no_statistics() {
     let worse = |prefill: f64, bytes: f64| {
         let mut candidate = run(12);
-        let sizes = &mut candidate.rows[1].per_prompt;
-        sizes.kept_end_prefill.iter_mut().for_each(|it| *it *= prefill);
-        sizes.kv_bytes_peak.iter_mut().for_each(|it| *it *= bytes);
+        for prompt in &mut candidate.rows[1].per_prompt {
+            prompt.kept_end_prefill *= prefill;
+            prompt.kv_bytes_peak *= bytes;
+        }
         against(&run(12), &candidate).regressions()
     };
     assert!(worse(1.01, 0.5).is_empty());
@@ -98,9 +115,26 @@ fn sizes_need_no_statistics() {
 }
 
 #[test]
+fn another_text_of_another_length_is_no_larger_cache() {
+    let longer = |texts: usize| {
+        let mut candidate = run(12);
+        for prompt in &mut candidate.rows[1].per_prompt[..texts] {
+            (prompt.tokens, prompt.kept_mean_decode) = (900, 500.0);
+        }
+        against(&run(12), &candidate).regressions()
+    };
+    assert!(longer(6).is_empty());
+    // Where hardly any text is as long as it was, it is no chance.
+    assert_eq!(
+        longer(7),
+        ["`slide (org/tiny, gsm8k at 6 questions)`: entries while decoding 78.0 → 324.2"]
+    );
+}
+
+#[test]
 fn a_part_of_the_prompts_is_compared_with_that_part() {
     let mut baseline = scored(24, |prompt| if prompt < 12 { 0.0 } else { -0.9 });
-    baseline.rows[1].per_prompt.kept_mean_decode[12..].fill(1e3);
+    baseline.rows[1].per_prompt[12..].iter_mut().for_each(|it| it.kept_mean_decode = 1e3);
     let comparison = against(&baseline, &run(12));
     assert!(comparison.regressions().is_empty());
     let text = comparison.markdown(Path::new("old"), Path::new("new"));
@@ -133,8 +167,13 @@ fn runs_of_different_things_are_not_compared() {
     );
     assert!(refused(|it| it.experiment = "other".into()).starts_with("`experiment` is `demo`"));
     assert!(refused(|it| it.rows[1].row.mode = "reference".into()).contains("`mode`"));
-    let moved = refused(|it| it.rows[1].per_prompt.samples.iter_mut().for_each(|at| *at += 40));
+    let moved = refused(|it| it.rows[1].per_prompt.iter_mut().for_each(|at| at.sample += 40));
     assert_eq!(moved, "arm `slide`: they share no prompt");
+    let other = refused(|it| it.rows[1].per_prompt[3].key = "0".into());
+    assert_eq!(other, "arm `slide`: prompt 3 asks for other answers");
+    assert_eq!(refused(|it| it.conditions[0].seed = 9), "`seed` is `42` there, `9` here");
+    let model = refused(|it| it.rows.iter_mut().for_each(|row| row.row.model = "x".into()));
+    assert!(model.starts_with("model `org/tiny`"), "{model}");
 }
 
 #[test]

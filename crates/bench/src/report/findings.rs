@@ -147,15 +147,14 @@ fn null_baselines(setting: &Setting) -> Option<String> {
         0 => Some(format!(
             "The null baselines could not be told apart from SCOPE's strategies: none of {of} pairs with {nulls} shows a significant difference by either rule. That is no proof that choosing decode entries by attention does not matter; it is no evidence that it does."
         )),
-        some => Some(format!(
-            "SCOPE's strategies against the null baselines {nulls}: {some} of {of} pairs differ significantly ({}){}.",
-            found.join("; "),
-            if some < of {
-                "; the others show no significant difference by either rule"
-            } else {
-                ""
-            }
-        )),
+        some => {
+            let worse = found.iter().filter(|it| it.contains(" worse by ")).count();
+            let better = found.iter().filter(|it| it.contains(" better by ")).count();
+            let (tied, found) = (of - some, found.join("; "));
+            Some(format!(
+                "SCOPE's strategies against the null baselines, which continue the same prefill with the same decode budget: of {of} pairs {better} are better by a rule, {worse} worse, {tied} cannot be told apart ({found})."
+            ))
+        }
     }
 }
 

@@ -120,12 +120,21 @@ pub(crate) fn findings(setting: &Setting) -> Vec<String> {
             .collect();
         match (apart.len(), tied.len()) {
             (0, 0) => None,
+            (0, n) if all_near_the_top(&pairs, kind) => Some(format!("**{kind}**: none of {n} pairs can be told apart, since all are right on {NEAR_THE_TOP} % or more: this kind leaves nothing to tell.")),
             (0, n) => Some(format!("**{kind}**: none of {n} pairs can be told apart: choosing entries by attention gains nothing that chance or age would not give.")),
             (_, 0) => Some(format!("**{kind}**: {}.", apart.join("; "))),
             (_, n) => Some(format!("**{kind}**: {}; {n} more pairs cannot be told apart.", apart.join("; "))),
         }
     });
     told.collect()
+}
+
+/// From so many percent on, methods have no room to differ in.
+const NEAR_THE_TOP: f64 = 95.0;
+
+fn all_near_the_top(pairs: &[(&ArmSamples, &ArmSamples)], kind: Kind) -> bool {
+    let arms = pairs.iter().flat_map(|(left, right)| [left, right]);
+    arms.filter_map(|arm| pooled(arm, kind).share()).all(|share| percent(share) >= NEAR_THE_TOP)
 }
 
 /// Right answers and questions of a kind, by prompt.

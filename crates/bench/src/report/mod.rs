@@ -85,7 +85,7 @@ pub(crate) fn write(folder: &Path, header: &Header, records: &[Record]) -> Resul
     let blocks = page::blocks(header, &sections, &notes);
     let files = [
         ("summary.csv", table::csv(&rows)?),
-        ("summary.json", Summary::new(&header.experiment, &settings, &notes).to_json()?),
+        ("summary.json", Summary::new(header, &settings, &notes).to_json()?),
         ("timings.csv", table::csv(&timings)?),
         ("report.md", page::markdown(&blocks).into_bytes()),
         ("report.html", page::html(&header.title, &blocks).into_bytes()),

@@ -7,9 +7,9 @@ const EXACT: usize = 16;
 /// Ways drawn.
 const DRAWS: usize = 100_000;
 
-/// The two-sided p of the mean of paired differences, by flipping signs: if two runs are alike, either could have had each prompt's
-/// better score, so every choice of signs was as likely as the one observed (Fisher 1935, "The Design of Experiments", § 21). No
-/// shape of distribution is assumed. 1 without a difference.
+/// The one-sided p of a fall, by flipping the signs of paired differences: if two runs are alike, either could have had each prompt's
+/// better score, so every choice of signs was as likely as the one observed (Fisher 1935, "The Design of Experiments", § 21). How many
+/// of them have a sum as low? No shape of distribution is assumed. 1 without a difference.
 pub fn sign_flip(differences: &[f64], seed: u64) -> f64 {
     let differing: Vec<f64> = differences.iter().copied().filter(|it| *it != 0.0).collect();
     let total = |positive: &dyn Fn(usize) -> bool| -> f64 {
@@ -20,11 +20,11 @@ pub fn sign_flip(differences: &[f64], seed: u64) -> f64 {
     let observed: f64 = differing.iter().sum();
     // Sums in another order differ in their last digits.
     let size: f64 = differing.iter().map(|it| it.abs()).sum();
-    let as_far = |sum: f64| sum.abs() >= observed.abs() - 1e-12 * size;
+    let as_low = |sum: f64| sum <= observed + 1e-12 * size;
     if differing.len() <= EXACT {
         let ways = 1_usize << differing.len();
-        let far = (0..ways).filter(|way| as_far(total(&|place| way >> place & 1 == 1))).count();
-        return far as f64 / ways as f64;
+        let low = (0..ways).filter(|way| as_low(total(&|place| way >> place & 1 == 1))).count();
+        return low as f64 / ways as f64;
     }
     let mut random = SplitMix64::new(seed);
     let drawn = (0..DRAWS).filter(|_| {
@@ -37,7 +37,7 @@ pub fn sign_flip(differences: &[f64], seed: u64) -> f64 {
                 bits >> (place % 64) & 1 == 1
             })
             .collect();
-        as_far(total(&|place| signs[place]))
+        as_low(total(&|place| signs[place]))
     });
     (drawn.count() + 1) as f64 / (DRAWS + 1) as f64
 }
@@ -69,21 +69,23 @@ mod tests {
     fn few_differences_are_counted_out() {
         near(&[], 1.0);
         near(&[0.0, 0.0], 1.0);
-        // All six of one sign: two of 64 ways are as far from 0.
-        near(&[0.1; 6], 2.0 / 64.0);
-        near(&[0.1, -0.1, 0.0], 1.0);
-        // 3 and -1: +4, +2, -2, -4 are the sums, and all of them are at least 2 from 0.
-        near(&[3.0, -1.0], 1.0);
-        near(&[3.0, 1.0], 0.5);
+        // All six fell: one of 64 ways is as low.
+        near(&[-0.1; 6], 1.0 / 64.0);
+        near(&[0.1; 6], 1.0);
+        // The sums are +0.2, 0, 0, -0.2: three are as low as 0.
+        near(&[0.1, -0.1, 0.0], 0.75);
+        // +4, +2, -2, -4
+        near(&[-3.0, 1.0], 0.5);
+        near(&[-3.0, -1.0], 0.25);
     }
 
     #[test]
     fn many_are_drawn_and_say_the_same() {
         let noise: Vec<f64> = (0..40).map(|n| if n % 2 == 0 { 0.1 } else { -0.1 }).collect();
-        assert!(sign_flip(&noise, SEED) > 0.9);
-        assert!(sign_flip(&[0.1; 40], SEED) < 1e-4);
-        // The normal approximation: a mean at 1.96 standard errors has p = 0.05.
-        let shift = 1.96 / 100.0_f64.sqrt();
+        assert!((sign_flip(&noise, SEED) - 0.5).abs() < 0.1);
+        assert!(sign_flip(&[-0.1; 40], SEED) < 1e-4 && sign_flip(&[0.1; 40], SEED) > 0.999);
+        // The normal approximation: a mean 1.64 standard errors below 0 has p = 0.05.
+        let shift = -1.645 / 100.0_f64.sqrt();
         let shifted: Vec<f64> =
             (0..100).map(|n| shift + if n % 2 == 0 { 1.0 } else { -1.0 }).collect();
         assert!((sign_flip(&shifted, SEED) - 0.05).abs() < 0.01);

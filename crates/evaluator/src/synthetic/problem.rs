@@ -8,6 +8,9 @@ use super::draw::Draw;
 use super::vocabulary::{GAINS, ITEMS, LOSSES, NAMES, PACKS, Vocabulary};
 use crate::error::{Error, Result};
 
+/// The largest weight that a choice is drawn by.
+pub(super) const MOST_WEIGHT: usize = 1_000_000;
+
 /// No value is above this.
 pub(super) const MOST: u8 = 90;
 
@@ -65,7 +68,7 @@ pub struct Mix {
     pub pair: usize,
     /// Thousandths of references that point at an answer which was pointed at before; the others point anywhere.
     pub again: usize,
-    /// References point no further back than so many questions.
+    /// References point no further back than so many questions, one at least.
     pub reach: usize,
 }
 
@@ -84,10 +87,11 @@ impl Mix {
         let fault = |reason: &str| Err(Error::Unmade { reason: format!("`mix`: {reason}") });
         match weights {
             [0, 0, 0, 0, 0] => fault("one kind of question at least needs a weight"),
-            _ if weights.iter().any(|weight| *weight > 1_000_000) => {
+            _ if weights.iter().any(|weight| *weight > MOST_WEIGHT) => {
                 fault("a weight is above 1000000")
             }
             _ if self.again > 1000 => fault("`again` is in thousandths: at most 1000"),
+            _ if self.reach == 0 => fault("`reach` is in questions: at least 1"),
             _ => Ok(()),
         }
     }
@@ -303,7 +307,7 @@ impl Problem {
 impl Facts {
     /// An earlier answer to refer to, of a value up to `most`.
     fn reference(&self, most: u8, mix: &Mix, draw: &mut Draw) -> Option<(u8, u8)> {
-        let near = self.answers.len().saturating_sub(mix.reach.max(1));
+        let near = self.answers.len().saturating_sub(mix.reach);
         let near = &self.answers[near..];
         let (oldest, _) = *near.first()?;
         let small = |answers: &[(u8, u8)]| -> Vec<(u8, u8)> {

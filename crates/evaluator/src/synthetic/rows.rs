@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Split;
 use super::document::{Document, Layout, Size, price_list, result};
 use super::draw::Draw;
-use super::problem::{Facts, Kind, Mix, Problem, Words};
+use super::problem::{Facts, Kind, MOST_WEIGHT, Mix, Problem, Words};
 use super::vocabulary::{BOS, EOS, ITEMS, LAST_INDEX, NAMES, Vocabulary};
+use crate::error::{Error, Result};
 
 /// What a token of a row is to the training: how much it counts, and under which heading its accuracy is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +21,8 @@ pub enum Class {
     Given = 0,
     /// None of those below.
     Other = 1,
-    /// The first token of an answer, whose question must be found by its index; and the index that opens the response.
+    /// The first token of an answer, whose question must be found by its index; and the index that opens the response. In recall drills the number of a
+    /// question too.
     First = 2,
     /// The value of an earlier answer.
     Reference = 3,
@@ -84,7 +86,30 @@ pub struct Row {
 }
 
 impl Request {
-    /// The rows, in order.
+    /// # Errors
+    /// [`Error::Unmade`] for questions that cannot be numbered, or weights that say nothing or are beyond reason.
+    pub fn check(&self) -> Result<()> {
+        let Shares { document, recall, reference, price, arithmetic } = self.shares;
+        let shares = [document, recall, reference, price, arithmetic];
+        let fault = |reason: String| Err(Error::Unmade { reason });
+        match self.questions {
+            Some(questions) if !(1..=LAST_INDEX).contains(&questions) => {
+                fault(format!("`questions`: {questions} is not from 1 to {LAST_INDEX}"))
+            }
+            None if shares == [0; 5] => {
+                fault("`shares`: one of them at least is needed".to_owned())
+            }
+            _ if shares.iter().any(|share| *share > MOST_WEIGHT) => {
+                fault(format!("`shares`: one is above {MOST_WEIGHT}"))
+            }
+            _ if self.shuffled > 1000 => {
+                fault("`shuffled` is in thousandths: at most 1000".to_owned())
+            }
+            _ => self.mix.check(),
+        }
+    }
+
+    /// The rows, in order, of a request that passes [`Request::check`].
     pub fn rows(&self) -> Vec<Row> {
         (0..self.rows as u64)
             .map(|row| self.row(&mut Draw::new(&[self.split.salt(), self.seed, row])))
@@ -158,6 +183,11 @@ fn first_index(questions: usize, draw: &mut Draw) -> usize {
 }
 
 impl Row {
+    /// Whether the row holds a whole response.
+    pub fn ends(&self) -> bool {
+        self.tokens.last() == Some(&EOS)
+    }
+
     fn opened(pieces: &[&str]) -> Self {
         let tokens = Words(vec![BOS]).say(pieces).0;
         Self { classes: vec![Class::Given; tokens.len()], tokens }
@@ -299,12 +329,5 @@ impl Row {
             row.give(Words::new().say(&[","]));
         }
         row
-    }
-}
-
-impl Row {
-    /// Whether the row holds a whole response.
-    pub fn ends(&self) -> bool {
-        self.tokens.last() == Some(&EOS)
     }
 }

@@ -206,4 +206,23 @@ fn what_cannot_be_made_is_refused() {
     let none = Mix { direct: 0, multi_step: 0, price: 0, back: 0, pair: 0, ..mix };
     assert!(set(task(), 30, &none).unwrap_err().to_string().contains("needs a weight"));
     assert!(set(task(), 30, &Mix { again: 1001, ..mix }).is_err());
+    assert!(set(task(), 30, &Mix { reach: 0, ..mix }).is_err());
+
+    let refused = |request: &str| {
+        let whole =
+            format!(r#"{{"seed": 1, "split": "train", "length": 256, "rows": 1, {request}}}"#);
+        let request: Request = serde_json::from_str(&whole).unwrap();
+        request.check().unwrap_err().to_string()
+    };
+    for (request, said) in [
+        (r#""shares": {}"#, "`shares`: one"),
+        (r#""shares": {"document": 18446744073709551615, "recall": 5}"#, "above 1000000"),
+        (r#""shares": {}, "questions": 0"#, "`questions`: 0"),
+        (r#""shares": {}, "questions": 65"#, "not from 1 to 64"),
+        (r#""shares": {"recall": 1}, "shuffled": 1001"#, "`shuffled`"),
+        (r#""shares": {"recall": 1}, "mix": {"again": 1001}"#, "`again`"),
+    ] {
+        let message = refused(request);
+        assert!(message.contains(said), "{request}: {message}");
+    }
 }
