@@ -43,6 +43,8 @@ enum Command {
     Nll(NllArgs),
     /// Logits after every token of a text, as safetensors
     Logits(LogitsArgs),
+    /// Tokens per second of prefill and of decoding, for every combination of what is asked
+    Speed(SpeedArgs),
     /// Run policies over recorded queries, keys and values, in reference mode
     Replay(ReplayArgs),
     /// List the compression methods, or show one's page and parts
@@ -283,6 +285,35 @@ pub(crate) struct LogitsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SpeedArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Lengths of prompts to read
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [512])]
+    pub(crate) prompt: Vec<usize>,
+    /// Tokens in front of what is decoded; 0 stands for a single one
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [0])]
+    pub(crate) depth: Vec<usize>,
+    /// Tokens to decode before the clock starts, as many as bring an arm to where each step evicts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) warm: usize,
+    /// Tokens to decode
+    #[arg(long = "gen", value_name = "N", default_value_t = 64)]
+    pub(crate) generate: usize,
+    /// Numbers of lanes side by side
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1])]
+    pub(crate) lanes: Vec<usize>,
+    /// Compression, as for `generate` (default: none); may be given again
+    #[arg(long = "arm", value_name = "ARM")]
+    pub(crate) arms: Vec<String>,
+    /// Rounds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) repeat: usize,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: TextFormat,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// Cases and their parameters, beside the recordings
     pub(crate) manifest: PathBuf,
@@ -303,6 +334,7 @@ impl Cli {
             Some(Command::Generate(args)) => Some(&args.model.machine),
             Some(Command::Nll(args)) => Some(&args.model.machine),
             Some(Command::Logits(args)) => Some(&args.model.machine),
+            Some(Command::Speed(args)) => Some(&args.model.machine),
             Some(_) => None,
         }
     }
@@ -332,6 +364,7 @@ pub(crate) fn dispatch() -> Result<()> {
         Some(Command::Generate(args)) => command::generate(&args),
         Some(Command::Nll(args)) => command::nll(&args),
         Some(Command::Logits(args)) => command::logits(&args),
+        Some(Command::Speed(args)) => command::speed(&args),
         Some(Command::Replay(args)) => command::replay(&args),
         Some(Command::Methods { name }) => command::methods(name.as_deref()),
         Some(Command::Models) => command::models(),

@@ -44,7 +44,7 @@ pub enum Error {
         /// The data set.
         dataset: Dataset,
     },
-    /// More questions were asked for than the rule can number, or a mix without questions.
+    /// The rule cannot make what was asked for: too many questions, a mix without any, a request for rows of nothing.
     #[error("`synthetic`: {reason}")]
     Unmade {
         /// What is wrong.
@@ -226,6 +226,7 @@ impl Error {
                 | Self::ZeroQuestions { .. }
                 | Self::OneQuestion { .. }
                 | Self::NotBuilt { .. }
+                | Self::Unmade { .. }
                 | Self::Task { .. }
                 | Self::WrongRows { .. }
                 | Self::Unpaired { .. }

@@ -1,7 +1,7 @@
 //! The lockstep loop and its clock.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::{DType, Tensor};
 use zoo::{Counters, Policies};
@@ -37,12 +37,19 @@ pub struct Engine<'a> {
     lanes: Vec<Lane>,
     capacity: usize,
     started: usize,
+    elapsed: Duration,
 }
 
 impl<'a> Engine<'a> {
     /// An engine that holds at most `capacity` lanes at a time.
     pub fn new(model: &'a Model, capacity: usize) -> Self {
-        Self { llama: model.llama(), lanes: Vec::new(), capacity: capacity.max(1), started: 0 }
+        Self {
+            llama: model.llama(),
+            lanes: Vec::new(),
+            capacity: capacity.max(1),
+            started: 0,
+            elapsed: Duration::ZERO,
+        }
     }
 
     /// Whether another lane may start.
@@ -53,6 +60,11 @@ impl<'a> Engine<'a> {
     /// Whether no lane runs.
     pub fn is_idle(&self) -> bool {
         self.lanes.is_empty()
+    }
+
+    /// Time that all steps so far took.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
     }
 
     /// Lanes that run.
@@ -98,6 +110,7 @@ impl<'a> Engine<'a> {
         let hidden = self.llama.forward(&tokens, &positions, &mut Lanes(&mut self.lanes))?; // (lanes, hidden)
         let logits = self.llama.logits(&hidden)?.to_dtype(DType::F32)?.to_vec2::<f32>()?; // (lanes, vocabulary)
         let (elapsed, lanes) = (started.elapsed(), self.lanes.len());
+        self.elapsed += elapsed;
         for (lane, logits) in self.lanes.iter_mut().zip(&logits) {
             lane.account(elapsed, lanes);
             lane.choose(logits);

@@ -6,6 +6,7 @@ mod logits;
 mod replay;
 pub(crate) mod rows;
 mod score;
+mod speed;
 mod text;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ pub(crate) use list::{doctor, methods, models};
 pub(crate) use logits::logits;
 pub(crate) use replay::replay;
 pub(crate) use score::score;
+pub(crate) use speed::speed;
 pub(crate) use text::{generate, nll};
 
 /// Prints to stdout. A reader that has gone away, as `head` does, is no failure.

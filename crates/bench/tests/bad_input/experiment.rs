@@ -48,8 +48,20 @@ pub(crate) fn experiments(table: &mut Table) {
         ("`--set` of an unknown key", ["--set", "task.qestions=3"]),
         ("`--set` without a value", ["--set", "task.questions"]),
         ("`--shard` beyond the last", ["--shard", "3/2"]),
+        ("a mix of questions that are given", ["--set", "task.mix={ back = 3 }"]),
     ] {
         table.row("command line", case, 2, &with(&RUN, &more));
+    }
+    let synthetic = ["--set", "task.dataset=synthetic", "--set", "task.prompt=raw", "--set"];
+    for (case, mix) in [
+        ("no kind of question", "{ direct = 0, multi-step = 0, price = 0, back = 0, pair = 0 }"),
+        ("an unknown kind of question", "{ bac = 3 }"),
+        ("a weight of 2^60", "{ back = 1152921504606846976 }"),
+        ("a share above 1000", "{ again = 1001 }"),
+        ("a reach of 0", "{ reach = 0 }"),
+    ] {
+        let mix = format!("task.mix={mix}");
+        table.row("`task.mix`", case, 2, &with(&with(&RUN, &synthetic), &[&mix]));
     }
     let list =
         |from: usize, count: usize| format!("{:?}", (from..from + count).collect::<Vec<_>>());

@@ -35,7 +35,7 @@ Exit code 2 is for how the program was called, 3 for a model or data that is mis
 #[test]
 fn every_reader_refuses_what_is_broken() {
     let mut table = Table::new();
-    let groups: [fn(&mut Table); 12] = [
+    let groups: [fn(&mut Table); 14] = [
         experiment::experiments,
         data::data,
         data::raw_data,
@@ -48,6 +48,8 @@ fn every_reader_refuses_what_is_broken() {
         text::recordings,
         experiment::environment,
         results::results,
+        results::summaries,
+        results::requests,
     ];
     for group in groups {
         group(&mut table);

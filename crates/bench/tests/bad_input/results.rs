@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::broken::{RUN, with};
+use crate::broken::{RUN, half, with};
 use crate::support;
 use crate::table::Table;
 
@@ -84,4 +84,52 @@ pub(crate) fn results(table: &mut Table) {
     let good = table.bench("", &RUN);
     assert!(good.status.success(), "a cut last line is computed again");
     assert_eq!(fs::read_to_string(&journal).unwrap().lines().count(), support::CELLS);
+}
+
+pub(crate) fn summaries(table: &mut Table) {
+    assert!(table.bench("", &["report", "out/tiny"]).status.success());
+    let path = "out/tiny/summary.json";
+    let whole: Value = serde_json::from_slice(&table.bytes(path)).unwrap();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut summary = whole.clone();
+        change(&mut summary);
+        summary.to_string().into_bytes()
+    };
+    let compare = ["compare", "out/tiny", "out/tiny"];
+    let states = [
+        ("empty", Vec::new()),
+        ("cut in half", half(&table.bytes(path))),
+        ("another version", changed(&|it| it["schema_version"] = json!(1))),
+        (
+            "a score above 1",
+            changed(&|it| it["rows"][0]["per_prompt"][0]["official"] = json!(1e300)),
+        ),
+        ("an arm without prompts", changed(&|it| it["rows"][0]["per_prompt"] = json!([]))),
+        ("an arm that is there twice", changed(&|it| it["rows"][1] = it["rows"][0].clone())),
+    ];
+    table.states("summary", path, 3, &compare, &states);
+    table.endless("summary", path, 3, &compare);
+    table.write("other/summary.json", changed(&|it| it["conditions"][0]["seed"] = json!(7)));
+    table.row("summary", "of another seed", 2, &["compare", "out/tiny", "other"]);
+    let odd = ["compare", "out/tiny", "out/tiny", "--tolerance", "101"];
+    table.row("command line", "a tolerance above 100", 2, &odd);
+}
+
+/// Requests for rows of the synthetic task, on stdin.
+pub(crate) fn requests(table: &mut Table) {
+    let of =
+        |more: &str| format!(r#"{{"seed": 1, "split": "train", "length": 256, "rows": 2{more}}}"#);
+    for (case, request) in [
+        ("no JSON", "rows".to_owned()),
+        ("without shares", of("")),
+        ("shares of nothing", of(r#", "shares": {}"#)),
+        ("a share of 2^64 - 1", of(r#", "shares": {"document": 18446744073709551615}"#)),
+        ("no question", of(r#", "shares": {}, "questions": 0"#)),
+        ("more questions than can be numbered", of(r#", "shares": {}, "questions": 65"#)),
+        ("2^40 rows", of(r#", "shares": {"recall": 1}"#).replace(": 2", ": 1099511627776")),
+        ("a line without an end", "7".repeat(1 << 17)),
+    ] {
+        table.write("requests", format!("{request}\n"));
+        table.limited("exec < requests;", "request for rows", case, 3, &["dataset", "rows"]);
+    }
 }
