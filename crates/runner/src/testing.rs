@@ -8,6 +8,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use crate::Result;
+use crate::kernels::{Activations, Isa, Packed, Stored, Team, products};
 
 /// A tiny random Llama as a GGUF file: 3 layers, 4 query heads, a vocabulary of 96 single characters, a context of 2048.
 #[derive(Debug)]
@@ -165,5 +166,53 @@ impl Random {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
+
+/// Matrices in blocks, and rows to multiply with one after the other, as the layers of a decoder do, for the clock.
+#[derive(Debug)]
+pub struct BlockProducts {
+    matrices: Vec<Packed>,
+    x: Vec<f32>, // (rows, inputs)
+    inputs: usize,
+    out: Vec<f32>, // (rows, outputs)
+    isa: Isa,
+    team: Team,
+}
+
+impl BlockProducts {
+    /// So many random matrices, `(outputs, inputs)`, stored as `kind`, and so many rows.
+    ///
+    /// # Errors
+    /// A kind or a shape that makes no blocks.
+    pub fn new(
+        kind: GgmlDType,
+        (outputs, inputs): (usize, usize),
+        matrices: usize,
+        rows: usize,
+        threads: usize,
+    ) -> Result<Self> {
+        let matrix = |_| {
+            let weight = Tensor::randn(0f32, 1.0, (outputs, inputs), &Device::Cpu)?;
+            Ok(Packed::new(&Stored::of(&QTensor::quantize(&weight, kind)?)?))
+        };
+        Ok(Self {
+            matrices: (0..matrices).map(matrix).collect::<Result<_>>()?,
+            x: (0..rows * inputs).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect(),
+            inputs,
+            out: vec![0.0; rows * outputs],
+            isa: Isa::of_machine(),
+            team: Team::new(threads),
+        })
+    }
+
+    /// Quantises the rows and multiplies, for each matrix.
+    pub fn run(&mut self) -> f32 {
+        let mut activations = Activations::default();
+        for matrix in &self.matrices {
+            activations.quantise(&self.x, self.inputs, self.isa);
+            products((self.isa, &self.team), &[matrix], &activations, &mut self.out);
+        }
+        self.out[0]
     }
 }

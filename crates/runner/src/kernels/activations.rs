@@ -41,7 +41,11 @@ impl Activations {
 
 #[inline(always)]
 pub(super) fn quantised(x: &[[f32; BLOCK]], blocks: &mut Vec<ActivationBlock>) {
-    blocks.extend(x.iter().map(ActivationBlock::new));
+    blocks.reserve(x.len());
+    // A loop, so that it becomes AVX2 where it is called from.
+    for x in x {
+        blocks.push(ActivationBlock::new(x));
+    }
 }
 
 impl ActivationBlock {
@@ -53,7 +57,11 @@ impl ActivationBlock {
                 *most = most.max(x.abs());
             }
         }
-        let most = most.into_iter().fold(0.0, f32::max);
+        let mut largest = 0.0f32;
+        for most in most {
+            largest = largest.max(most);
+        }
+        let most = largest;
         let inverse = 127.0 / most;
         let inverse = if inverse.is_finite() { inverse } else { 0.0 };
         let mut quants = [0; BLOCK];

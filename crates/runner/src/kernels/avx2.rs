@@ -10,32 +10,39 @@ use super::activations::{ActivationBlock, quantised};
 use super::lanes::{self, Lanes};
 use super::packed::{Tile4, Tile8};
 
-#[allow(unsafe_code, reason = "reads 32 bytes of an array of 32")]
+// Arrays become registers by their value: loads through pointers are checked where debug assertions are on, which costs half of the speed.
+
+#[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load<T>(bytes: &[T; 32]) -> __m256i {
-    const { assert!(size_of::<T>() == 1) };
-    // SAFETY: the array has 32 bytes, and the load needs no alignment.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+fn unsigned(bytes: [u8; 32]) -> __m256i {
+    // SAFETY: both are 32 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<[u8; 32], __m256i>(bytes) }
+}
+
+#[allow(unsafe_code, reason = "an array as a register")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn signed(bytes: [i8; 32]) -> __m256i {
+    // SAFETY: both are 32 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<[i8; 32], __m256i>(bytes) }
 }
 
 /// Eight halves as floats.
-#[allow(unsafe_code, reason = "reads 16 bytes of an array of 16")]
+#[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-fn floats(halves: &[u16; 8]) -> __m256 {
-    // SAFETY: the array has 16 bytes, and the load needs no alignment.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
+fn floats(halves: [u16; 8]) -> __m256 {
+    // SAFETY: both are 16 bytes, and any bits are a value of either.
+    _mm256_cvtph_ps(unsafe { std::mem::transmute::<[u16; 8], __m128i>(halves) })
 }
 
-#[allow(unsafe_code, reason = "writes 32 bytes to an array of 32")]
+#[allow(unsafe_code, reason = "a register as an array")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store(x: __m256) -> Lanes {
-    let mut lanes = [0.0; 8];
-    // SAFETY: the array has 32 bytes, and the store needs no alignment.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), x) };
-    lanes
+fn lanes_of(x: __m256) -> Lanes {
+    // SAFETY: both are 32 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<__m256, Lanes>(x) }
 }
 
 /// Four activations, eight times.
@@ -56,10 +63,10 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
     for (block, tile) in tiles.iter().enumerate() {
         // Eight products of 15 · 127 · 2 fit 16 bits.
         let mut dots = [_mm256_setzero_si256(); N];
-        for (quad, bytes) in tile.quants.iter().enumerate() {
-            let bytes = load(bytes);
-            let low = _mm256_and_si256(bytes, nibble);
-            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
+        for (quad, pairs) in tile.quants.iter().enumerate() {
+            let pairs = unsigned(*pairs);
+            let low = _mm256_and_si256(pairs, nibble);
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
             for (dots, row) in dots.iter_mut().zip(rows) {
                 let quants = &row[block].quants;
                 let low = _mm256_maddubs_epi16(low, broadcast(quants, quad));
@@ -67,7 +74,7 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
                 *dots = _mm256_add_epi16(*dots, _mm256_add_epi16(low, high));
             }
         }
-        let (scales, leasts) = (floats(&tile.scales), floats(&tile.leasts));
+        let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
             let x = &row[block];
             let dots = _mm256_cvtepi32_ps(_mm256_madd_epi16(dots, ones));
@@ -75,7 +82,7 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
             *sums = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sums);
         }
     }
-    sums.map(|sums| store(sums))
+    sums.map(|sums| lanes_of(sums))
 }
 
 /// As [`super::scalar::eight`].
@@ -88,7 +95,7 @@ pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; 
     for (block, tile) in tiles.iter().enumerate() {
         let mut dots = [_mm256_setzero_si256(); N];
         for (quad, weights) in tile.quants.iter().enumerate() {
-            let weights = load(weights);
+            let weights = signed(*weights);
             // One factor must have no sign: the other takes it.
             let sizes = _mm256_abs_epi8(weights);
             for (dots, row) in dots.iter_mut().zip(rows) {
@@ -97,13 +104,13 @@ pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; 
                 *dots = _mm256_add_epi32(*dots, pairs);
             }
         }
-        let scales = floats(&tile.scales);
+        let scales = floats(tile.scales);
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
             let scales = _mm256_mul_ps(scales, _mm256_set1_ps(row[block].scale));
             *sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, *sums);
         }
     }
-    sums.map(|sums| store(sums))
+    sums.map(|sums| lanes_of(sums))
 }
 
 /// As [`lanes::gated`].

@@ -1,4 +1,5 @@
-//! Arithmetic on eight numbers side by side, in plain Rust: inside a loop for AVX2 it becomes AVX2, with the same bits.
+//! Arithmetic on eight numbers side by side, in plain Rust: inside a loop for AVX2 it becomes AVX2, with the same bits. Loops are loops here: what an
+//! iterator's or an array's methods are given is compiled for every machine.
 
 /// Eight numbers.
 pub(super) type Lanes = [f32; 8];
@@ -18,22 +19,34 @@ pub(super) fn exp(x: Lanes) -> Lanes {
     const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
     const POLYNOMIAL: [f32; 6] =
         [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5];
-    x.map(|x| {
+    let mut result = [0.0; 8];
+    for (result, x) in result.iter_mut().zip(x) {
         let x = x.clamp(-87.0, 88.0);
         let n = (x * std::f32::consts::LOG2_E).round_ties_even();
         let r = n.mul_add(-LN_2[1], n.mul_add(-LN_2[0], x));
-        let p = POLYNOMIAL.into_iter().fold(0.0, |p: f32, c| p.mul_add(r, c));
+        let mut p = 0.0f32;
+        for c in POLYNOMIAL {
+            p = p.mul_add(r, c);
+        }
         let p = (r * r).mul_add(p, r) + 1.0;
         // -126 ≤ n ≤ 127, so the exponent is that of a normal number.
-        p * f32::from_bits((n as i32 + 127).cast_unsigned() << 23)
-    })
+        *result = p * f32::from_bits((n as i32 + 127).cast_unsigned() << 23);
+    }
+    result
 }
 
 /// `gate · sigmoid(gate) · up`
 #[inline(always)]
 pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
-    let e = exp(gate.map(|x| -x));
-    std::array::from_fn(|i| gate[i] / (1.0 + e[i]) * up[i])
+    let mut result = [0.0; 8];
+    for (negated, gate) in result.iter_mut().zip(gate) {
+        *negated = -gate;
+    }
+    result = exp(result);
+    for (result, (gate, up)) in result.iter_mut().zip(gate.into_iter().zip(up)) {
+        *result = gate / (1.0 + *result) * up;
+    }
+    result
 }
 
 #[cfg(test)]
