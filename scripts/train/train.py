@@ -38,6 +38,7 @@ DRILLS = [
 # The schedule stands still at so many million tokens until the loss on rows of 64 is below this: until questions are found by their index, and what
 # stands in them by both. When that comes is chance, and no longer row teaches it as fast.
 GATE = (9.5, 0.06)
+# Tokens after which it no longer waits, and the run ends.
 MOST_WAITED = 20_000_000
 # Learning rates as a share of the highest, on straight lines between these points.
 RATES = [(0, 1.0), (12, 1.0), (32, 0.0)]
