@@ -1,47 +1,55 @@
 //! Entries, slots, bytes. Knows no policy.
 
-use candle_core::{DType, Device, Tensor};
-
-use crate::Result;
+use crate::{Error, Result, host, tensor};
 
 /// Slots are allocated in pages of this many.
-const PAGE: usize = 64;
+pub(crate) const PAGE: usize = 64;
 
 /// One layer's entries: a key, a value and a position in each slot of each KV head.
 ///
 /// Keys are rotated at their true position, so the order of slots is free: attention does not care. An evicted entry leaves a
-/// hole, which the next entry fills; every KV head holds the same number of entries.
+/// hole, which the next entry fills, or else the last one; every KV head holds the same number of entries.
 #[derive(Debug)]
 pub struct Entries {
-    keys: Tensor, // (kv_heads, head_dim, capacity): positions side by side, the layout that q·kᵀ reads fastest
-    values: Tensor, // (kv_heads, capacity, head_dim)
-    positions: Vec<Vec<u32>>, // (kv_heads, slots in use)
-    holes: Vec<Vec<usize>>, // (kv_heads, holes), ascending
+    store: Store,
+    positions: Vec<Vec<u32>>,      // (kv_heads, slots in use)
+    holes: Vec<Vec<usize>>,        // (kv_heads, holes), ascending
     scores: Option<Vec<Vec<f32>>>, // (kv_heads, slots in use): what a policy has summed up of each entry, if it does
 }
 
+/// Where keys and values lie.
+#[derive(Debug)]
+pub(crate) enum Store {
+    Host(host::Store),
+    Tensor(tensor::Store),
+}
+
+/// Slots for new entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Slots {
+    /// Behind the last one, from this on.
+    Behind(usize),
+    /// One of each KV head, in place of what was evicted there.
+    Over(Vec<usize>),
+}
+
 impl Entries {
-    /// No entries, of the same shape, and room for `capacity`.
-    pub(crate) fn empty_like(&self, capacity: usize) -> Result<Self> {
-        let (kv_heads, head_dim, _) = self.keys.dims3()?;
-        Self::new((kv_heads, head_dim), capacity, self.keys.dtype(), self.keys.device())
+    /// No entries, in an empty store of so many heads.
+    pub(crate) fn new(store: Store, heads: usize) -> Self {
+        Self {
+            store,
+            positions: vec![Vec::new(); heads],
+            holes: vec![Vec::new(); heads],
+            scores: None,
+        }
     }
 
-    /// No entries, and room for `capacity`, in heads of this number and width.
-    pub(crate) fn new(
-        (kv_heads, head_dim): (usize, usize),
-        capacity: usize,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self> {
-        let capacity = capacity.next_multiple_of(PAGE);
-        Ok(Self {
-            keys: Tensor::zeros((kv_heads, head_dim, capacity), dtype, device)?,
-            values: Tensor::zeros((kv_heads, capacity, head_dim), dtype, device)?,
-            positions: vec![Vec::new(); kv_heads],
-            holes: vec![Vec::new(); kv_heads],
-            scores: None,
-        })
+    /// No entries, of the same shape, and room for `capacity`.
+    pub(crate) fn empty_like(&self, capacity: usize) -> Result<Self> {
+        let mut empty = self.select(&vec![Vec::new(); self.heads()])?;
+        empty.scores = None;
+        empty.store.reserve(capacity)?;
+        Ok(empty)
     }
 
     /// KV heads.
@@ -59,15 +67,20 @@ impl Entries {
         self.len() == 0
     }
 
-    fn slots(&self) -> usize {
+    /// Slots in use, per KV head.
+    pub(crate) fn slots(&self) -> usize {
         self.positions.first().map_or(0, Vec::len)
+    }
+
+    /// Keys and values. Where there are holes, what was evicted still lies in them.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Bytes allocated for keys, values and summed-up scores, whether in use or not.
     pub fn bytes(&self) -> usize {
         let scores = self.scores.iter().flatten().map(|head| head.capacity() * size_of::<f32>());
-        (self.keys.elem_count() + self.values.elem_count()) * self.keys.dtype().size_in_bytes()
-            + scores.sum::<usize>()
+        self.store.bytes() + scores.sum::<usize>()
     }
 
     /// Positions of one KV head's entries that were not evicted, in slot order.
@@ -89,9 +102,11 @@ impl Entries {
     ///
     /// # Shapes
     /// - `attention`: `(kv_heads, group, slots)`
-    pub(crate) fn accumulate(&mut self, attention: &[Vec<Vec<f32>>]) {
-        for (sums, group) in self.scores.iter_mut().flatten().zip(attention) {
-            for row in group {
+    pub(crate) fn accumulate(&mut self, attention: &[f32]) {
+        let (slots, heads) = (self.slots(), self.heads());
+        let Some(scores) = &mut self.scores else { return };
+        for (sums, group) in scores.iter_mut().zip(attention.chunks(attention.len() / heads)) {
+            for row in group.chunks(slots) {
                 for (sum, more) in sums.iter_mut().zip(row) {
                     *sum += more;
                 }
@@ -109,63 +124,36 @@ impl Entries {
         &self.positions[head]
     }
 
-    /// Keys in slot order, `(kv_heads, head_dim, entries)`. There must be no holes.
-    pub(crate) fn keys(&self) -> Result<Tensor> {
-        packed(self.keys.narrow(2, 0, self.slots())?)
-    }
-
-    /// Values in slot order, `(kv_heads, entries, head_dim)`. There must be no holes.
-    pub(crate) fn values(&self) -> Result<Tensor> {
-        Ok(self.values.narrow(1, 0, self.slots())?)
-    }
-
-    /// Adds consecutive positions behind the last slot.
-    ///
-    /// # Shapes
-    /// - `k`, `v`: `(rows, kv_heads, head_dim)`
+    /// Makes room for consecutive positions behind the last slot, and says where that is; their keys and values are the caller's to write.
     pub(crate) fn extend(
         &mut self,
-        k: &Tensor,
-        v: &Tensor,
         positions: std::ops::Range<u32>,
-    ) -> Result<()> {
+    ) -> Result<(usize, &mut Store)> {
         let slots = self.slots();
         self.reserve(slots + positions.len())?;
-        self.keys.slice_set(&k.permute((1, 2, 0))?.contiguous()?, 2, slots)?;
-        self.values.slice_set(&v.transpose(0, 1)?.contiguous()?, 1, slots)?;
         for head in &mut self.positions {
             head.extend(positions.clone());
         }
         for head in self.scores.iter_mut().flatten() {
             head.resize(slots + positions.len(), 0.0);
         }
-        Ok(())
+        Ok((slots, &mut self.store))
     }
 
-    /// Adds one entry: over an evicted one if there is any, else behind the last slot.
-    ///
-    /// # Shapes
-    /// - `k`, `v`: `(1, kv_heads, head_dim)`
-    pub(crate) fn push(&mut self, k: &Tensor, v: &Tensor, position: u32) -> Result<()> {
+    /// Makes room for one entry, over an evicted one if there is any, else behind the last slot; its key and value are the caller's to write.
+    pub(crate) fn push(&mut self, position: u32) -> Result<(Slots, &mut Store)> {
         let freed: Option<Vec<usize>> = self.holes.iter_mut().map(Vec::pop).collect();
-        let Some(slots) = freed else { return self.extend(k, v, position..position + 1) };
-        let (_, kv_heads, head_dim) = k.dims3()?;
-        let index: Vec<u32> =
-            slots.iter().flat_map(|&slot| std::iter::repeat_n(slot as u32, head_dim)).collect();
-        let index = Tensor::from_vec(index, (kv_heads, head_dim, 1), k.device())?;
-        self.keys.scatter_set(&index, &k.reshape((kv_heads, head_dim, 1))?, 2)?;
-        self.values.scatter_set(
-            &index.transpose(1, 2)?.contiguous()?,
-            &v.reshape((kv_heads, 1, head_dim))?,
-            1,
-        )?;
+        let Some(slots) = freed else {
+            let (slot, store) = self.extend(position..position + 1)?;
+            return Ok((Slots::Behind(slot), store));
+        };
         for (head, &slot) in self.positions.iter_mut().zip(&slots) {
             head[slot] = position;
         }
         for (head, &slot) in self.scores.iter_mut().flatten().zip(&slots) {
             head[slot] = 0.0;
         }
-        Ok(())
+        Ok((Slots::Over(slots), &mut self.store))
     }
 
     /// Evicts entries, as many from each KV head.
@@ -181,19 +169,35 @@ impl Entries {
         self.holes = evicted;
     }
 
-    /// Closes the holes that no entry has filled.
+    /// Closes the holes that no entry has filled, with the last entries.
     pub(crate) fn settle(&mut self) -> Result<()> {
         if self.holes.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let kept: Vec<Vec<usize>> = self
+        let kept = self.len();
+        let moves: Vec<Vec<(usize, usize)>> = self
             .holes
             .iter()
             .map(|holes| {
-                (0..self.slots()).filter(|slot| holes.binary_search(slot).is_err()).collect()
+                let live = |slot: &usize| holes.binary_search(slot).is_err();
+                let empty = holes.iter().copied().filter(|slot| *slot < kept);
+                (kept..self.slots()).filter(live).zip(empty).collect()
             })
             .collect();
-        *self = self.select(&kept)?;
+        self.store.shift(&moves, kept)?;
+        for (positions, moves) in self.positions.iter_mut().zip(&moves) {
+            for &(from, to) in moves {
+                positions[to] = positions[from];
+            }
+            positions.truncate(kept);
+        }
+        for (scores, moves) in self.scores.iter_mut().flatten().zip(&moves) {
+            for &(from, to) in moves {
+                scores[to] = scores[from];
+            }
+            scores.truncate(kept);
+        }
+        self.holes.iter_mut().for_each(Vec::clear);
         Ok(())
     }
 
@@ -218,32 +222,24 @@ impl Entries {
     /// A copy of some entries, in as many heads as are named: each head here gives rise to the same number of consecutive ones there.
     ///
     /// # Shapes
-    /// - `kept`: `(heads, entries)`, at least one entry; slots in the order that the copy will have
+    /// - `kept`: `(heads, entries)`; slots in the order that the copy will have
     pub(crate) fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
         let copies = kept.len() / self.heads();
-        let mut keys = Vec::with_capacity(kept.len());
-        let mut values = Vec::with_capacity(kept.len());
-        let mut positions = Vec::with_capacity(kept.len());
+        let positions = kept.iter().enumerate().map(|(head, slots)| {
+            let positions = &self.positions[head / copies];
+            slots.iter().map(|&slot| positions[slot]).collect()
+        });
         let gather = |scores: &Vec<Vec<f32>>| {
             let of = |(head, slots): (usize, &Vec<usize>)| {
                 slots.iter().map(|&slot| scores[head / copies][slot]).collect()
             };
             kept.iter().enumerate().map(of).collect()
         };
-        for (head, slots) in kept.iter().enumerate() {
-            let head = head / copies;
-            let index: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
-            let index = Tensor::new(index, self.keys.device())?;
-            keys.push(self.keys.get(head)?.index_select(&index, 1)?);
-            values.push(self.values.get(head)?.index_select(&index, 0)?);
-            positions.push(slots.iter().map(|&slot| self.positions[head][slot]).collect());
-        }
         let mut copy = Self {
-            keys: Tensor::stack(&keys, 0)?,
-            values: Tensor::stack(&values, 0)?,
+            store: self.store.select(kept)?,
+            positions: positions.collect(),
             holes: vec![Vec::new(); kept.len()],
             scores: self.scores.as_ref().map(gather),
-            positions,
         };
         copy.reserve(copy.slots())?;
         Ok(copy)
@@ -251,90 +247,182 @@ impl Entries {
 
     /// Makes room for `slots` in all, in whole pages.
     fn reserve(&mut self, slots: usize) -> Result<()> {
-        let (kv_heads, head_dim, capacity) = self.keys.dims3()?;
-        let needed = slots.next_multiple_of(PAGE);
         for head in self.scores.iter_mut().flatten() {
-            head.reserve_exact(needed.saturating_sub(head.len()));
+            head.reserve_exact(slots.next_multiple_of(PAGE).saturating_sub(head.len()));
         }
-        if needed > capacity {
-            let (dtype, device) = (self.keys.dtype(), self.keys.device().clone());
-            let more = needed - capacity;
-            self.keys = Tensor::cat(
-                &[&self.keys, &Tensor::zeros((kv_heads, head_dim, more), dtype, &device)?],
-                2,
-            )?;
-            self.values = Tensor::cat(
-                &[&self.values, &Tensor::zeros((kv_heads, more, head_dim), dtype, &device)?],
-                1,
-            )?;
+        self.store.reserve(slots)
+    }
+}
+
+impl Store {
+    /// The host's, if it is.
+    pub(crate) fn on_host(&self) -> Result<&host::Store> {
+        match self {
+            Self::Host(store) => Ok(store),
+            Self::Tensor(_) => Err(Error::BackEnd),
+        }
+    }
+
+    /// The host's, if it is.
+    pub(crate) fn on_host_mut(&mut self) -> Result<&mut host::Store> {
+        match self {
+            Self::Host(store) => Ok(store),
+            Self::Tensor(_) => Err(Error::BackEnd),
+        }
+    }
+
+    /// The device's, if it is.
+    pub(crate) fn in_tensors(&self) -> Result<&tensor::Store> {
+        match self {
+            Self::Tensor(store) => Ok(store),
+            Self::Host(_) => Err(Error::BackEnd),
+        }
+    }
+
+    /// The device's, if it is.
+    pub(crate) fn in_tensors_mut(&mut self) -> Result<&mut tensor::Store> {
+        match self {
+            Self::Tensor(store) => Ok(store),
+            Self::Host(_) => Err(Error::BackEnd),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Host(store) => store.bytes(),
+            Self::Tensor(store) => store.bytes(),
+        }
+    }
+
+    /// Makes room for `slots` in all, in whole pages.
+    fn reserve(&mut self, slots: usize) -> Result<()> {
+        match self {
+            Self::Host(store) => store.reserve(slots),
+            Self::Tensor(store) => return store.reserve(slots),
+        }
+        Ok(())
+    }
+
+    /// A copy of some slots, as [`Entries::select`].
+    fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
+        Ok(match self {
+            Self::Host(store) => Self::Host(store.select(kept)),
+            Self::Tensor(store) => Self::Tensor(store.select(kept)?),
+        })
+    }
+
+    /// Moves entries from slot to slot, after which only the first `kept` count.
+    ///
+    /// # Shapes
+    /// - `moves`: per head, from where to where
+    fn shift(&mut self, moves: &[Vec<(usize, usize)>], kept: usize) -> Result<()> {
+        match self {
+            Self::Host(store) => store.shift(moves, kept),
+            Self::Tensor(store) => return store.shift(moves, kept),
         }
         Ok(())
     }
 }
 
-/// CUDA's matrix product takes packed rows only; the CPU's reads through the gaps.
-fn packed(tensor: Tensor) -> Result<Tensor> {
-    Ok(if tensor.device().is_cuda() { tensor.contiguous()? } else { tensor })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use candle_core::{Device, Tensor};
 
-    /// A row whose numbers say which position and head it belongs to.
-    fn row(position: u32) -> Tensor {
-        let numbers: Vec<f32> = (0..8).map(|i| position as f32 * 10.0 + (i / 4) as f32).collect();
-        Tensor::from_vec(numbers, (1, 2, 4), &Device::Cpu).unwrap()
+    use super::*;
+    use crate::host::Numbers;
+
+    /// A row whose numbers say which position and head it belongs to, `(2 heads, 4 channels)`.
+    fn row(position: u32) -> Vec<f32> {
+        (0..8).map(|i| position as f32 * 10.0 + (i / 4) as f32).collect()
     }
 
-    fn filled(entries: u32) -> Entries {
-        let mut cache = Entries::new((2, 4), 1, DType::F32, &Device::Cpu).unwrap();
-        for position in 0..entries {
-            cache.push(&row(position), &row(position), position).unwrap();
+    fn push(cache: &mut Entries, position: u32) {
+        let row = row(position);
+        let (slots, store) = cache.push(position).unwrap();
+        match store {
+            Store::Host(store) => store.write(&slots, |head| {
+                let row = &row[head * 4..][..4];
+                (row, row)
+            }),
+            Store::Tensor(store) => {
+                let row = Tensor::from_slice(&row, (1, 2, 4), &Device::Cpu).unwrap();
+                store.write(&slots, &row, &row).unwrap();
+            }
         }
+    }
+
+    fn read(store: &Store, head: usize, slot: usize) -> (Vec<f32>, Vec<f32>) {
+        match store {
+            Store::Host(store) => store.read(head, slot),
+            Store::Tensor(store) => store.read(head, slot).unwrap(),
+        }
+    }
+
+    /// Empty stores of every kind.
+    fn stores() -> [Store; 3] {
+        let shape = (2, 4);
+        [
+            Store::Host(host::Store::new(shape, Numbers::F32)),
+            Store::Host(host::Store::new(shape, Numbers::F16)),
+            Store::Tensor(tensor::Store::new(shape, &Device::Cpu).unwrap()),
+        ]
+    }
+
+    fn filled(store: Store, entries: u32) -> Entries {
+        let mut cache = Entries::new(store, 2);
+        (0..entries).for_each(|position| push(&mut cache, position));
         cache
     }
 
     /// Every slot's key and value must say the position that the cache claims for it.
     fn check(cache: &Entries) {
-        let keys = cache.keys().unwrap().to_vec3::<f32>().unwrap();
-        let values = cache.values().unwrap().to_vec3::<f32>().unwrap();
         for head in 0..2 {
             for (slot, &position) in cache.positions(head).iter().enumerate() {
-                let expected = position as f32 * 10.0 + head as f32;
-                assert_eq!(keys[head][0][slot].to_bits(), expected.to_bits());
-                assert_eq!(values[head][slot], [expected; 4]);
+                let expected = [position as f32 * 10.0 + head as f32; 4];
+                let (key, value) = read(cache.store(), head, slot);
+                assert_eq!((&*key, &*value), (&expected[..], &expected[..]), "slot {slot}");
             }
         }
     }
 
     #[test]
     fn one_out_one_in_overwrites_the_slot() {
-        let mut cache = filled(70);
-        let bytes = cache.bytes();
-        cache.evict(vec![vec![3], vec![69]]);
-        assert_eq!(cache.len(), 69);
-        cache.push(&row(70), &row(70), 70).unwrap();
-        assert_eq!((cache.len(), cache.bytes()), (70, bytes));
-        assert_eq!((cache.positions(0)[3], cache.positions(1)[69]), (70, 70));
-        check(&cache);
+        for store in stores() {
+            let mut cache = filled(store, 70);
+            let bytes = cache.bytes();
+            cache.evict(vec![vec![3], vec![69]]);
+            assert_eq!(cache.len(), 69);
+            push(&mut cache, 70);
+            assert_eq!((cache.len(), cache.bytes()), (70, bytes));
+            assert_eq!((cache.positions(0)[3], cache.positions(1)[69]), (70, 70));
+            check(&cache);
+        }
     }
 
     #[test]
-    fn holes_that_stay_are_closed_in_order() {
-        let mut cache = filled(10);
-        cache.evict(vec![vec![0, 4, 9], vec![1, 2, 3]]);
-        cache.push(&row(10), &row(10), 10).unwrap();
-        cache.settle().unwrap();
-        assert_eq!(cache.len(), 8);
-        assert_eq!(cache.positions(0), [1, 2, 3, 5, 6, 7, 8, 10]);
-        check(&cache);
+    fn holes_that_stay_are_closed_by_the_last_entries() {
+        for store in stores() {
+            let mut cache = filled(store, 10);
+            cache.evict(vec![vec![0, 4, 9], vec![1, 2, 3]]);
+            push(&mut cache, 10);
+            cache.settle().unwrap();
+            assert_eq!(cache.len(), 8);
+            assert_eq!(cache.positions(0), [8, 1, 2, 3, 10, 5, 6, 7]);
+            check(&cache);
+        }
     }
 
     #[test]
     fn bytes_are_whole_pages_of_what_is_allocated() {
-        let entry = 2 * 2 * 4 * 4; // key and value, 2 KV heads of 4 f32
-        assert_eq!(filled(1).bytes(), 64 * entry);
-        assert_eq!(filled(65).bytes(), 128 * entry);
+        let bytes = |numbers, entries| {
+            let store = Store::Host(host::Store::new((2, 8), numbers));
+            let mut cache = Entries::new(store, 2);
+            cache.extend(0..entries).unwrap();
+            cache.bytes()
+        };
+        let entry = 2 * 2 * 8; // key and value, 2 KV heads of 8
+        assert_eq!(bytes(Numbers::F32, 1), 64 * entry * 4);
+        assert_eq!(bytes(Numbers::F32, 65), 128 * entry * 4);
+        assert_eq!(bytes(Numbers::F16, 65), 128 * entry * 2);
     }
 }

@@ -1,16 +1,11 @@
 //! The lockstep loop and its clock.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Tensor};
 use zoo::{Counters, Policies};
 
-use crate::attention::{copied, grouped, step};
-use crate::cache::Entries;
 use crate::lane::{Lane, Limits, Outcome, Stop};
-use crate::llama::{Attend, Llama};
-use crate::prefill::Pool;
+use crate::llama::Llama;
 use crate::{Error, Model, Prefilled, Result};
 
 /// What a lane is to do.
@@ -106,12 +101,10 @@ impl<'a> Engine<'a> {
             return Ok(ended);
         }
         let started = Instant::now();
-        let (tokens, positions): (Vec<u32>, Vec<u32>) = self.lanes.iter().map(Lane::next).unzip();
-        let hidden = self.llama.forward(&tokens, &positions, &mut Lanes(&mut self.lanes))?; // (lanes, hidden)
-        let logits = self.llama.logits(&hidden)?.to_dtype(DType::F32)?.to_vec2::<f32>()?; // (lanes, vocabulary)
+        let logits = self.llama.step(&mut self.lanes)?; // (lanes, vocabulary)
         let (elapsed, lanes) = (started.elapsed(), self.lanes.len());
         self.elapsed += elapsed;
-        for (lane, logits) in self.lanes.iter_mut().zip(&logits) {
+        for (lane, logits) in self.lanes.iter_mut().zip(logits.chunks(logits.len() / lanes)) {
             lane.account(elapsed, lanes);
             lane.choose(logits);
         }
@@ -145,50 +138,6 @@ impl<'a> Engine<'a> {
             }
         }
     }
-}
-
-/// One row per lane.
-pub(crate) struct Lanes<'a>(pub(crate) &'a mut [Lane]);
-
-impl Attend for Lanes<'_> {
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-        let mut queries = Vec::with_capacity(self.0.len());
-        for (row, lane) in self.0.iter_mut().enumerate() {
-            let heads = lane.own(layer).heads();
-            let (k, v) = (k.narrow(0, row, 1)?, v.narrow(0, row, 1)?);
-            lane.push(layer, &copied(&k, heads)?, &copied(&v, heads)?)?;
-            queries.push(grouped(&q.narrow(0, row, 1)?, heads)?); // (heads, group, head_dim)
-        }
-        let mut outputs: Vec<Option<Tensor>> = vec![None; self.0.len()];
-        for (pool, rows) in by_pool(self.0) {
-            let shared = pool.as_ref().map(|pool| &pool.layers[layer]);
-            let own: Vec<&Entries> = rows.iter().map(|&row| self.0[row].own(layer)).collect();
-            let q: Vec<Tensor> = rows.iter().map(|&row| queries[row].clone()).collect();
-            for (row, (out, probabilities)) in rows.into_iter().zip(step(&q, shared, &own)?) {
-                self.0[row].evict(layer, &probabilities)?;
-                outputs[row] = Some(out.reshape((1, out.elem_count()))?);
-            }
-        }
-        let outputs: Vec<Tensor> = outputs.into_iter().flatten().collect();
-        Ok(Tensor::cat(&outputs, 0)?)
-    }
-}
-
-/// The rows of lanes that share the same entries, group by group.
-fn by_pool(lanes: &[Lane]) -> Vec<(Option<Arc<Pool>>, Vec<usize>)> {
-    let mut groups: Vec<(Option<Arc<Pool>>, Vec<usize>)> = Vec::new();
-    for (row, lane) in lanes.iter().enumerate() {
-        let same = |pool: &Option<Arc<Pool>>| match (pool, lane.shared()) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        match groups.iter_mut().find(|(pool, _)| same(pool)) {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((lane.shared().cloned(), vec![row])),
-        }
-    }
-    groups
 }
 
 impl Limits {

@@ -94,6 +94,17 @@ pub enum Error {
         /// Of them, the prompt's.
         prompt_tokens: usize,
     },
+    /// A token that the model does not know.
+    #[error("token {token} is not in the model's vocabulary of {vocabulary}")]
+    Vocabulary {
+        /// The token.
+        token: u32,
+        /// Tokens that the model knows.
+        vocabulary: usize,
+    },
+    /// A cache that lies elsewhere than where it is to be read.
+    #[error("the prompt was read by another kind of model: read it again with this one")]
+    BackEnd,
     /// What was computed cannot be handed on.
     #[error("a row of logits cannot be written")]
     Write(#[from] std::io::Error),

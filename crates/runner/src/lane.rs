@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo::{Counters, DecodePolicy, Layer, Moment, Selection, View};
 
-use crate::cache::Entries;
+use crate::cache::{Entries, Slots, Store};
 use crate::likelihood::{log_probability, most_likely};
 use crate::prefill::Pool;
 use crate::{Job, Prefilled, Result};
@@ -184,8 +183,9 @@ impl Lane {
         (self.tokens[fed], (self.prompt_tokens + fed) as u32)
     }
 
-    pub(crate) fn shared(&self) -> Option<&Arc<Pool>> {
-        self.shared.as_ref()
+    /// The entries that it shares with other lanes, if any.
+    pub(crate) fn shared(&self) -> Option<&Pool> {
+        self.shared.as_deref()
     }
 
     pub(crate) fn own(&self, layer: usize) -> &Entries {
@@ -209,11 +209,16 @@ impl Lane {
         self.counters
     }
 
-    /// Takes in this step's key and value, `(1, kv_heads, head_dim)` each.
-    pub(crate) fn push(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<()> {
+    /// Takes in this step's entry, whose keys and values `write` puts into their slots.
+    pub(crate) fn push(
+        &mut self,
+        layer: usize,
+        write: impl FnOnce(&Slots, &mut Store) -> Result<()>,
+    ) -> Result<()> {
         let (_, position) = self.next();
         let own = &mut self.layers[layer].own;
-        own.push(k, v, position)?;
+        let (slots, store) = own.push(position)?;
+        write(&slots, store)?;
         let started = Instant::now();
         own.settle()?;
         self.cost.policy += started.elapsed();
@@ -226,24 +231,29 @@ impl Lane {
         if self.shared.is_some() { pool + own.len() } else { own.len() }
     }
 
-    /// Evicts what the policy wants gone from a layer, now that this step's attention is known.
+    /// Whether the policy may want to see a step's attention.
+    pub(crate) fn observes(&self) -> bool {
+        self.policy.needs_attention()
+    }
+
+    /// Evicts what the policy wants gone from a layer. `attention` is what this step's queries gave to the lane's own entries; it is asked for only if
+    /// the policy wants to see it now.
     ///
     /// # Shapes
-    /// - `probabilities`: `(heads, group, shared + own)`
-    pub(crate) fn evict(&mut self, layer: usize, probabilities: &Tensor) -> Result<()> {
+    /// - `attention`: `(heads, group, own)`
+    pub(crate) fn evict(
+        &mut self,
+        layer: usize,
+        attention: impl FnOnce() -> Result<Vec<f32>>,
+    ) -> Result<()> {
         let moment = self.moment(layer);
         let due = self.policy.due(moment, &mut self.counters);
         if due.is_none() && !self.policy.accumulates() {
             return Ok(());
         }
         let started = Instant::now();
+        let attention = if self.observes() { attention()? } else { Vec::new() };
         let own = &mut self.layers[layer].own;
-        let attention = if self.policy.needs_attention() {
-            let of_own = probabilities.narrow(2, moment.entries - own.len(), own.len())?;
-            of_own.to_dtype(DType::F32)?.to_vec3::<f32>()?
-        } else {
-            vec![Vec::new(); own.heads()]
-        };
         own.accumulate(&attention);
         if let Some(selection) = due {
             self.select(layer, moment, selection, &attention)?;
@@ -255,19 +265,20 @@ impl Lane {
     /// Runs a selection in each head of a layer.
     ///
     /// # Shapes
-    /// - `attention`: `(heads, group, own)`
+    /// - `attention`: `(heads, group, own)`, or nothing
     fn select(
         &mut self,
         layer: usize,
         moment: Moment,
         selection: Selection,
-        attention: &[Vec<Vec<f32>>],
+        attention: &[f32],
     ) -> Result<()> {
         let LayerCache { own, selections, .. } = &mut self.layers[layer];
-        let choose = |(head, group): (usize, &Vec<Vec<f32>>)| {
+        let per_head = attention.len() / own.heads();
+        let choose = |head: usize| {
             let rows: Vec<&[f32]> = match own.scores(head) {
                 Some(sums) => vec![sums],
-                None => group.iter().map(Vec::as_slice).collect(),
+                None => attention[head * per_head..][..per_head].chunks(own.slots()).collect(),
             };
             let step = [self.seed, layer as u64, head as u64, moment.generated as u64];
             let view = View {
@@ -282,7 +293,7 @@ impl Lane {
                 Selection::Arrange(count) => self.policy.selector.arrange(&view, count),
             }
         };
-        let chosen: Vec<Vec<usize>> = attention.iter().enumerate().map(choose).collect();
+        let chosen: Vec<Vec<usize>> = (0..own.heads()).map(choose).collect();
         let before = own.len();
         match selection {
             Selection::Evict(_) => own.evict(chosen),
@@ -352,6 +363,22 @@ impl Lane {
             logprobs: self.logprobs,
         }
     }
+}
+
+/// The rows of lanes that share the same entries, group by group.
+pub(crate) fn by_pool(lanes: &[Lane]) -> Vec<(Option<&Pool>, Vec<usize>)> {
+    let mut groups: Vec<(Option<&Pool>, Vec<usize>)> = Vec::new();
+    for (row, lane) in lanes.iter().enumerate() {
+        let pool = lane.shared();
+        match groups
+            .iter_mut()
+            .find(|(of, _)| of.map(std::ptr::from_ref) == pool.map(std::ptr::from_ref))
+        {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((pool, vec![row])),
+        }
+    }
+    groups
 }
 
 /// Whether the last 256 tokens repeat with a period of at most 64.

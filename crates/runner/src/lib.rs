@@ -4,7 +4,6 @@
 //! by one token per step, reading the weights once for all of them. What lives in a lane's cache is decided by `zoo`; how many
 //! bytes it takes and how long a step lasts is measured here and nowhere else.
 
-mod attention;
 mod bounded;
 mod cache;
 mod caught;
@@ -15,11 +14,11 @@ mod engine;
 mod error;
 mod folder;
 mod gguf;
+mod host;
 mod json;
 mod kernels;
 mod lane;
 mod likelihood;
-mod linear;
 mod llama;
 mod metered;
 mod model;
@@ -27,6 +26,7 @@ mod observe;
 mod prefill;
 mod replay;
 mod rope;
+mod tensor;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokenizer;
@@ -40,12 +40,12 @@ pub use config::{Config, RopeScaling};
 pub use engine::{Engine, Job};
 pub use error::Error;
 pub use lane::{Limits, Outcome, Stop, TRACE_STEPS};
-pub use linear::Weights;
 pub use metered::Metered;
 pub use model::{Identity, Model, device};
 pub use prefill::Prefilled;
 pub use replay::{Recording, Replayed, ReplayedStep};
 pub use tokenizer::Tokenizer;
+pub use weights::Weights;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,141 +1,141 @@
-//! The Llama decoder, top to bottom.
+//! A Llama on one of two back ends: the host's own kernels, or candle's tensors on a device. Both read prompts and advance lanes; tests hold them equal.
 
-use std::sync::Arc;
+use candle_core::Device;
+use zoo::Observation;
 
-use candle_core::{Device, Tensor};
-use candle_nn::ops::rms_norm;
-
-use crate::kernels::Team;
-use crate::linear::{Linear, Linears};
-use crate::rope::Rope;
+use crate::lane::Lane;
+use crate::prefill::{BLOCK, CacheShape, Read};
 use crate::weights::Tensors;
-use crate::{Config, Error, Result, Weights};
+use crate::{Config, Error, Result, Weights, host, tensor};
 
 /// The table of token embeddings, `(vocabulary, hidden)`.
-const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// Where a layer's keys and values go, and what its queries see: the one seam in the decoder.
-pub(crate) trait Attend {
-    /// # Shapes
-    /// - `q`: `(rows, query_heads, head_dim)`; `k`, `v`: `(rows, kv_heads, head_dim)`; q and k are rotated
-    /// - returns `(rows, query_heads * head_dim)`
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor>;
+/// A layer's tensor.
+pub(crate) fn layer_tensor(layer: usize, part: &str) -> String {
+    format!("model.layers.{layer}.{part}")
 }
 
 /// A decoder with its weights.
 #[derive(Debug)]
 pub(crate) struct Llama {
     pub(crate) config: Config,
-    pub(crate) device: Device,
-    embedding: Tensor, // (vocabulary, hidden)
-    layers: Vec<Layer>,
-    norm: Tensor, // (hidden,)
-    head: Linear,
-    rope: Rope,
+    back_end: BackEnd,
 }
 
 #[derive(Debug)]
-struct Layer {
-    attention_norm: Tensor, // (hidden,)
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    output: Linear,
-    mlp_norm: Tensor, // (hidden,)
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+enum BackEnd {
+    Host(host::Decoder),
+    Tensor(tensor::Decoder),
+}
+
+/// Which rows' logits are wanted: the vocabulary's product is a third of a small model's step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    None,
+    Last,
+    All,
 }
 
 impl Llama {
-    /// The hidden state after the last norm, for each of some tokens at some positions.
-    ///
-    /// # Shapes
-    /// - `tokens`, `positions`: `(rows,)`
-    /// - returns `(rows, hidden)`
-    pub(crate) fn forward(
-        &self,
-        tokens: &[u32],
-        positions: &[u32],
-        attend: &mut impl Attend,
-    ) -> Result<Tensor> {
-        let Config { query_heads, kv_heads, head_dim, norm_epsilon, .. } = self.config;
-        let rows = tokens.len();
-        let rotation = self.rope.at(&Tensor::new(positions, &self.device)?)?;
-        let mut x = self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?; // (rows, hidden)
-        for (index, layer) in self.layers.iter().enumerate() {
-            let normed = rms_norm(&x, &layer.attention_norm, norm_epsilon)?; // (rows, hidden)
-            let [q, k, v] = Linear::forward_three([&layer.q, &layer.k, &layer.v], &normed)?;
-            let q = q.reshape((rows, query_heads, head_dim))?;
-            let (k, v) =
-                (k.reshape((rows, kv_heads, head_dim))?, v.reshape((rows, kv_heads, head_dim))?);
-            let attended = attend.attend(index, &rotation.apply(&q)?, &rotation.apply(&k)?, &v)?; // (rows, query_heads * head_dim)
-            x = (x + layer.output.forward(&attended)?)?;
-            let normed = rms_norm(&x, &layer.mlp_norm, norm_epsilon)?; // (rows, hidden)
-            let gated = Linear::forward_gated([&layer.gate, &layer.up], &normed)?; // (rows, intermediate)
-            x = (x + layer.down.forward(&gated)?)?;
-        }
-        Ok(rms_norm(&x, &self.norm, norm_epsilon)?)
-    }
-
-    /// # Shapes
-    /// - `hidden`: `(rows, hidden)`
-    /// - returns `(rows, vocabulary)`
-    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.head.forward(hidden)
-    }
-
-    /// Reads the weights.
+    /// Reads the weights, for the host unless another device is named.
     pub(crate) fn new(
         config: Config,
         tensors: &mut Tensors,
         weights: Weights,
         device: &Device,
     ) -> Result<Self> {
-        let embedding = tensors.read(EMBEDDING)?.to_device(device)?;
-        let team = Arc::new(Team::new(rayon::current_num_threads()));
-        let mut linears = Linears { tensors, weights, device, team };
-        let head = if config.tied {
-            linears.tied(EMBEDDING, &embedding)?
-        } else {
-            linears.read("lm_head.weight")?
-        };
-        let layers = (0..config.layers).map(|index| Layer::new(&config, index, &mut linears));
-        Ok(Self {
-            layers: layers.collect::<Result<_>>()?,
-            norm: tensors.read("model.norm.weight")?.to_device(device)?,
-            rope: Rope::new(&config, tensors.rope_divisors()?.as_deref(), device)?,
-            embedding,
-            head,
-            device: device.clone(),
-            config,
-        })
+        if device.is_cpu() {
+            let decoder = host::Decoder::new(&config, tensors, weights)?;
+            return Ok(Self { config, back_end: BackEnd::Host(decoder) });
+        }
+        Self::on_tensors(config, tensors, weights, device)
     }
-}
 
-impl Layer {
-    fn new(config: &Config, index: usize, linears: &mut Linears) -> Result<Self> {
-        let name = |part: &str| format!("model.layers.{index}.{part}");
-        let mut norm = |part: &str| linears.vector(&name(part));
-        let (attention_norm, mlp_norm) =
-            (norm("input_layernorm.weight")?, norm("post_attention_layernorm.weight")?);
-        let mut linear = |part: &str, with_bias: bool| {
-            let linear = linears.read(&name(&format!("{part}.weight")))?;
-            if !with_bias {
-                return Ok::<_, Error>(linear);
+    /// Reads the weights for candle's tensors, on any device.
+    pub(crate) fn on_tensors(
+        config: Config,
+        tensors: &mut Tensors,
+        weights: Weights,
+        device: &Device,
+    ) -> Result<Self> {
+        let decoder = tensor::Decoder::new(&config, tensors, weights, device)?;
+        Ok(Self { config, back_end: BackEnd::Tensor(decoder) })
+    }
+
+    /// Bytes that one number takes in its cache.
+    pub(crate) fn cache_number_bytes(&self) -> usize {
+        match &self.back_end {
+            BackEnd::Host(decoder) => decoder.numbers().bytes(),
+            BackEnd::Tensor(_) => size_of::<f32>(),
+        }
+    }
+
+    /// Reads tokens block by block, recording what was asked for; the logits of each block's wanted rows, `(rows, vocabulary)`, go to `each`.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::Context`] if there are too many, [`Error::Vocabulary`], a tensor operation that failed, or whatever `each` returns.
+    pub(crate) fn read(
+        &self,
+        tokens: &[u32],
+        observations: &[Observation],
+        wanted: Wanted,
+        mut each: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<Read> {
+        let (prompt, context) = (tokens.len(), self.config.context);
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if prompt > context {
+            return Err(Error::Context { prompt, output: 0, context });
+        }
+        let vocabulary = self.config.vocabulary;
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            return Err(Error::Vocabulary { token, vocabulary });
+        }
+        let shape = CacheShape::of(&self.config);
+        let blocks = tokens.len().div_ceil(BLOCK);
+        let blocks = tokens.chunks(BLOCK).enumerate().map(|(block, tokens)| {
+            let positions: Vec<u32> =
+                (block * BLOCK..).take(tokens.len()).map(|position| position as u32).collect();
+            let wanted = match wanted {
+                Wanted::Last if block + 1 < blocks => Wanted::None,
+                wanted => wanted,
+            };
+            (tokens, positions, wanted)
+        });
+        match &self.back_end {
+            BackEnd::Host(decoder) => {
+                let mut reader =
+                    host::Reader::new(shape, decoder.numbers(), tokens.len(), observations);
+                for (tokens, positions, wanted) in blocks {
+                    each(&decoder.forward(tokens, &positions, wanted, &mut reader)?)?;
+                    reader.advance(tokens.len());
+                }
+                reader.finish(decoder.host())
             }
-            Ok(linear.with_bias(linears.vector(&name(&format!("{part}.bias")))?))
-        };
-        Ok(Self {
-            attention_norm,
-            q: linear("self_attn.q_proj", config.qkv_bias)?,
-            k: linear("self_attn.k_proj", config.qkv_bias)?,
-            v: linear("self_attn.v_proj", config.qkv_bias)?,
-            output: linear("self_attn.o_proj", config.output_bias)?,
-            mlp_norm,
-            gate: linear("mlp.gate_proj", false)?,
-            up: linear("mlp.up_proj", false)?,
-            down: linear("mlp.down_proj", false)?,
-        })
+            BackEnd::Tensor(decoder) => {
+                let mut reader =
+                    tensor::Reader::new(shape, tokens.len(), observations, decoder.device())?;
+                for (tokens, positions, wanted) in blocks {
+                    each(&decoder.forward(tokens, &positions, wanted, &mut reader)?)?;
+                    reader.advance(tokens.len());
+                }
+                reader.finish()
+            }
+        }
+    }
+
+    /// Feeds every lane its next token; returns their logits, `(lanes, vocabulary)`.
+    pub(crate) fn step(&self, lanes: &mut [Lane]) -> Result<Vec<f32>> {
+        let (tokens, positions): (Vec<u32>, Vec<u32>) = lanes.iter().map(Lane::next).unzip();
+        match &self.back_end {
+            BackEnd::Host(decoder) => {
+                decoder.forward(&tokens, &positions, Wanted::All, &mut host::Lanes(lanes))
+            }
+            BackEnd::Tensor(decoder) => {
+                decoder.forward(&tokens, &positions, Wanted::All, &mut tensor::Lanes(lanes))
+            }
+        }
     }
 }

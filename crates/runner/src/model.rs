@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use zoo::Observation;
 
 use crate::checkpoint::Checkpoint;
 use crate::likelihood::log_probability;
-use crate::llama::Llama;
-use crate::prefill::Reader;
+use crate::llama::{Llama, Wanted};
 use crate::weights::Tensors;
 use crate::{Config, Error, Prefilled, Result, Tokenizer, Weights};
 
@@ -76,7 +75,7 @@ impl Model {
 
     /// Bytes that one number takes in its cache.
     pub fn cache_number_bytes(&self) -> usize {
-        DType::F32.size_in_bytes()
+        self.llama.cache_number_bytes()
     }
 
     pub(crate) fn llama(&self) -> &Llama {
@@ -100,13 +99,11 @@ impl Model {
         tokens: &[u32],
         mut each: impl FnMut(Vec<f32>) -> Result<()>,
     ) -> Result<()> {
-        if tokens.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        Reader::new(&self.llama, tokens.len(), &[])?.read(&self.llama, tokens, |hidden: &Tensor| {
-            let rows = self.llama.logits(hidden)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-            rows.into_iter().try_for_each(&mut each)
-        })
+        self.llama.read(tokens, &[], Wanted::All, |logits| {
+            let mut rows = logits.chunks(self.config().vocabulary);
+            rows.try_for_each(|row| each(row.to_vec()))
+        })?;
+        Ok(())
     }
 
     /// Log-probability of each token but the first, given all before it.

@@ -3,13 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Device, Tensor};
 use zoo::{Granularity, Layer, Observation, Policies, PrefillPolicy, View};
 
-use crate::attention::{block, causal_mask, grouped, ungrouped};
 use crate::cache::Entries;
-use crate::llama::{Attend, Llama};
-use crate::observe::{Recorder, distinct};
+use crate::llama::{Llama, Wanted};
+use crate::observe::Recorder;
 use crate::{Config, Error, Result};
 
 /// Rows that prefill computes at a time: no scores are ever held for more.
@@ -54,17 +52,13 @@ impl Prefilled {
     /// [`Error::EmptyPrompt`], [`Error::Context`] if the prompt alone is too long, or a tensor operation that failed.
     pub(crate) fn new(model: &Llama, tokens: &[u32], observations: &[Observation]) -> Result<Self> {
         let started = Instant::now();
-        let mut hidden = None;
-        let mut reader = Reader::new(model, tokens.len(), observations)?;
-        reader.read(model, tokens, |block| {
-            hidden = Some(block.narrow(0, block.dim(0)? - 1, 1)?);
+        let mut last = Vec::new();
+        let read = model.read(tokens, observations, Wanted::Last, |logits| {
+            last = logits.to_vec();
             Ok(())
         })?;
-        let hidden = hidden.ok_or(Error::EmptyPrompt)?;
-        let logits = model.logits(&hidden)?.to_dtype(DType::F32)?.squeeze(0)?.to_vec1()?;
-        let mut prefilled = reader.finish(tokens.to_vec(), logits)?;
-        prefilled.elapsed = started.elapsed();
-        Ok(prefilled)
+        let group = model.config.query_heads / model.config.kv_heads;
+        Ok(Self { elapsed: started.elapsed(), ..read.into_prompt(group, tokens.to_vec(), last) })
     }
 
     /// Tokens of the prompt.
@@ -166,102 +160,25 @@ impl CacheShape {
     }
 }
 
-/// Reads tokens in blocks with causal attention, filling a cache.
+/// What reading a prompt left.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    layers: Vec<Entries>,
-    group: usize, // query heads per KV head
-    recorders: Vec<Recorder>,
-    start: usize,
-    mask: Option<Tensor>, // (rows, start + rows), of the current block
+pub(crate) struct Read {
+    pub(crate) layers: Vec<Entries>,
+    pub(crate) recorders: Vec<Recorder>,
 }
 
-impl Reader {
-    pub(crate) fn new(model: &Llama, tokens: usize, observations: &[Observation]) -> Result<Self> {
-        let config = &model.config;
-        if tokens > config.context {
-            return Err(Error::Context { prompt: tokens, output: 0, context: config.context });
-        }
-        Self::with_shape(&CacheShape::of(config), tokens, observations, &model.device)
-    }
-
-    /// A reader for a cache of this shape, whoever provides the queries, keys and values.
-    pub(crate) fn with_shape(
-        shape: &CacheShape,
-        tokens: usize,
-        observations: &[Observation],
-        device: &Device,
-    ) -> Result<Self> {
-        let CacheShape { layers, query_heads, kv_heads, head_dim } = *shape;
-        Ok(Self {
-            layers: (0..layers)
-                .map(|_| Entries::new((kv_heads, head_dim), tokens, DType::F32, device))
-                .collect::<Result<_>>()?,
-            group: query_heads / kv_heads,
-            recorders: distinct(observations)
-                .into_iter()
-                .map(|observation| Recorder::new(observation, layers, query_heads, tokens))
-                .collect(),
-            start: 0,
-            mask: None,
-        })
-    }
-
-    /// The prompt, once all of it has been read; the time is the caller's to know.
-    pub(crate) fn finish(mut self, tokens: Vec<u32>, logits: Vec<f32>) -> Result<Prefilled> {
-        for recorder in &mut self.recorders {
-            recorder.finish(&self.layers)?;
-        }
-        Ok(Prefilled {
+impl Read {
+    /// The prompt, for lanes to continue; the time is the caller's to know.
+    pub(crate) fn into_prompt(self, group: usize, tokens: Vec<u32>, logits: Vec<f32>) -> Prefilled {
+        Prefilled {
             tokens,
             pool: Arc::new(Pool { layers: self.layers }),
-            group: self.group,
+            group,
             recorders: self.recorders,
             logits,
             elapsed: Duration::ZERO,
             pools: Mutex::default(),
-        })
-    }
-
-    /// Hands the hidden states of each block, `(rows, hidden)`, to `each`.
-    pub(crate) fn read(
-        &mut self,
-        model: &Llama,
-        tokens: &[u32],
-        mut each: impl FnMut(&Tensor) -> Result<()>,
-    ) -> Result<()> {
-        for block in tokens.chunks(BLOCK) {
-            let positions: Vec<u32> =
-                (self.start..self.start + block.len()).map(|position| position as u32).collect();
-            each(&model.forward(block, &positions, self)?)?;
-            self.advance(block.len());
         }
-        Ok(())
-    }
-
-    /// Goes on to the next block.
-    pub(crate) fn advance(&mut self, rows: usize) {
-        self.start += rows;
-        self.mask = None;
-    }
-}
-
-impl Attend for Reader {
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-        let (rows, kv_heads, _) = k.dims3()?;
-        let entries = &mut self.layers[layer];
-        entries.extend(k, v, self.start as u32..(self.start + rows) as u32)?;
-        let mask = match self.mask.take() {
-            Some(mask) => mask,
-            None => causal_mask(rows, self.start, q.device())?,
-        };
-        let q = grouped(q, kv_heads)?;
-        let (out, probabilities) = block(&q, entries, &mask)?;
-        self.mask = Some(mask);
-        for recorder in &mut self.recorders {
-            recorder.add(layer, self.start, rows, &q, &probabilities)?;
-        }
-        ungrouped(&out, rows)
     }
 }
 
@@ -270,24 +187,20 @@ mod tests {
     use zoo::{Allocate, DecodePolicy, Mask, Pin, Score, Selector};
 
     use super::*;
+    use crate::cache::Store;
+    use crate::host::{self, Attend, Numbers};
+    use crate::kernels::Host;
     use crate::observe::recorded_bytes;
 
     fn prefilled(tokens: u32) -> Prefilled {
-        let rows = Tensor::zeros((tokens as usize, 2, 4), DType::F32, &Device::Cpu).unwrap();
         let layer = |_| {
-            let mut entries = Entries::new((2, 4), 1, DType::F32, &Device::Cpu).unwrap();
-            entries.extend(&rows, &rows, 0..tokens).unwrap();
+            let store = Store::Host(host::Store::new((2, 4), Numbers::F32));
+            let mut entries = Entries::new(store, 2);
+            entries.extend(0..tokens).unwrap();
             entries
         };
-        Prefilled {
-            tokens: vec![0; tokens as usize],
-            pool: Arc::new(Pool { layers: (0..2).map(layer).collect() }),
-            group: 3,
-            recorders: Vec::new(),
-            logits: Vec::new(),
-            elapsed: Duration::ZERO,
-            pools: Mutex::default(),
-        }
+        let read = Read { layers: (0..2).map(layer).collect(), recorders: Vec::new() };
+        read.into_prompt(3, vec![0; tokens as usize], Vec::new())
     }
 
     fn arm(prefill: PrefillPolicy, granularity: Granularity) -> Policies {
@@ -334,19 +247,21 @@ mod tests {
     fn a_reader_holds_what_is_forecast_of_its_observations() {
         let shape = CacheShape { layers: 3, query_heads: 4, kv_heads: 2, head_dim: 8 };
         let (all, tokens) = (Observation::AllQueries, BLOCK + 10);
+        let machine = Host::new(1);
         let (causal, corner, last) =
             (all(Mask::Causal), all(Mask::Corner(8)), Observation::LastQueries(8));
         for observations in [&[][..], &[causal, last], &[corner], &[last, corner, causal, corner]] {
-            let mut reader =
-                Reader::with_shape(&shape, tokens, observations, &Device::Cpu).unwrap();
+            let mut reader = host::Reader::new(shape, Numbers::F32, tokens, observations);
             for rows in [BLOCK, 10] {
-                let of = |heads| Tensor::zeros((rows, heads, 8), DType::F32, &Device::Cpu).unwrap();
+                let cells = vec![0.0; rows * 8 * 8];
+                let mut out = vec![0.0; rows * 4 * 8];
                 for layer in 0..shape.layers {
-                    reader.attend(layer, &of(4), &of(2), &of(2)).unwrap();
+                    let rows = host::Rows::new(&cells, (4, 2, 8));
+                    reader.attend(&machine, layer, rows, &mut out).unwrap();
                 }
                 reader.advance(rows);
             }
-            let held: usize = reader.recorders.iter().map(Recorder::bytes).sum();
+            let held = reader.recorded_bytes();
             assert_eq!(held, recorded_bytes(&shape, tokens, observations), "{observations:?}");
         }
     }

@@ -1,12 +1,11 @@
 //! An arm at work on recorded queries, keys and values: the cache, the lanes and the policies of a run, without a model.
 
-use candle_core::{Device, Tensor};
 use zoo::{Counters, Policies};
 
-use crate::engine::Lanes;
+use crate::host::{Attend, Lanes, Numbers, Reader, Rows};
+use crate::kernels::Host;
 use crate::lane::Lane;
-use crate::llama::Attend;
-use crate::prefill::{BLOCK, CacheShape, Prefilled, Reader};
+use crate::prefill::{BLOCK, CacheShape, Prefilled};
 use crate::{Error, Job, Limits, Result};
 
 /// What attention was given, layer by layer: a prompt, then one token per decode step. Queries and keys are ready to use.
@@ -15,9 +14,8 @@ pub struct Recording {
     shape: CacheShape,
     prompt_tokens: usize,
     tokens: usize,
-    q: Vec<Tensor>, // per layer, (tokens, query_heads, head_dim)
-    k: Vec<Tensor>, // per layer, (tokens, kv_heads, head_dim)
-    v: Vec<Tensor>, // per layer, (tokens, kv_heads, head_dim)
+    layers: Vec<Vec<f32>>, // (layers, tokens * width): queries, keys and values side by side
+    host: Host,
 }
 
 /// What an arm kept of a recording.
@@ -67,20 +65,24 @@ impl Recording {
         if !(grouped && prompt && fits(q, query_heads) && fits(k, kv_heads) && fits(v, kv_heads)) {
             return Err(Error::Recording { layers, query_heads, kv_heads, tokens, prompt_tokens });
         }
-        let split = |numbers: &[f32], heads: usize| {
-            let layer = |numbers: &[f32]| {
-                let tensor = Tensor::from_slice(numbers, (heads, tokens, head_dim), &Device::Cpu)?;
-                Ok(tensor.transpose(0, 1)?.contiguous()?)
-            };
-            numbers.chunks(numbers.len() / layers).map(layer).collect::<Result<Vec<_>>>()
+        let side_by_side = |layer: usize| {
+            let mut rows = Vec::new();
+            for token in 0..tokens {
+                for (numbers, heads) in [(q, query_heads), (k, kv_heads), (v, kv_heads)] {
+                    for head in layer * heads..(layer + 1) * heads {
+                        let start = (head * tokens + token) * head_dim;
+                        rows.extend_from_slice(&numbers[start..start + head_dim]);
+                    }
+                }
+            }
+            rows
         };
         Ok(Self {
             shape: CacheShape { layers, query_heads, kv_heads, head_dim },
             prompt_tokens,
             tokens,
-            q: split(q, query_heads)?,
-            k: split(k, kv_heads)?,
-            v: split(v, kv_heads)?,
+            layers: (0..layers).map(side_by_side).collect(),
+            host: Host::new(1),
         })
     }
 
@@ -122,21 +124,25 @@ impl Recording {
 
     fn prefill(&self, policies: &Policies) -> Result<Prefilled> {
         let observations: Vec<_> = policies.observations().collect();
-        let mut reader =
-            Reader::with_shape(&self.shape, self.prompt_tokens, &observations, &Device::Cpu)?;
+        let mut reader = Reader::new(self.shape, Numbers::F32, self.prompt_tokens, &observations);
         for start in (0..self.prompt_tokens).step_by(BLOCK) {
             let rows = BLOCK.min(self.prompt_tokens - start);
             self.feed(&mut reader, start, rows)?;
             reader.advance(rows);
         }
-        reader.finish(vec![0; self.prompt_tokens], vec![0.0])
+        let group = self.shape.query_heads / self.shape.kv_heads;
+        let read = reader.finish(&self.host)?;
+        Ok(read.into_prompt(group, vec![0; self.prompt_tokens], vec![0.0]))
     }
 
     fn feed(&self, attend: &mut impl Attend, start: usize, rows: usize) -> Result<()> {
-        for layer in 0..self.shape.layers {
-            let [q, k, v] =
-                [&self.q, &self.k, &self.v].map(|layers| layers[layer].narrow(0, start, rows));
-            attend.attend(layer, &q?, &k?, &v?)?;
+        let CacheShape { query_heads, kv_heads, head_dim, .. } = self.shape;
+        let width = (query_heads + 2 * kv_heads) * head_dim;
+        let mut out = vec![0.0; rows * query_heads * head_dim];
+        for (layer, cells) in self.layers.iter().enumerate() {
+            let cells = &cells[start * width..][..rows * width];
+            let rows = Rows::new(cells, (query_heads, kv_heads, head_dim));
+            attend.attend(&self.host, layer, rows, &mut out)?;
         }
         Ok(())
     }

@@ -1,53 +1,49 @@
-use candle_core::{DType, Device, Tensor};
-use candle_nn::rotary_emb::rope_thd;
+//! Rotary position embedding (Su et al. 2021), half-rotation layout: channel `i` turns with channel `i + head_dim / 2`.
 
-use crate::{Config, Result};
+use crate::Config;
 
-/// Rotary position embedding (Su et al. 2021), half-rotation layout: channel `i` turns with channel `i + head_dim / 2`.
-#[derive(Debug, Clone)]
-pub(crate) struct Rope {
-    frequencies: Tensor, // (1, head_dim / 2)
+/// How fast each pair of channels turns, `(head_dim / 2,)`. `divisors` stretches each frequency, as GGUF stores Llama 3's scaling.
+pub(crate) fn frequencies(config: &Config, divisors: Option<&[f32]>) -> Vec<f32> {
+    let frequency = |i: usize| {
+        let frequency = config.rope_theta.powf(-(2.0 * i as f32) / config.head_dim as f32);
+        let divisor = match (divisors, &config.rope_scaling) {
+            (Some(divisors), _) => divisors[i],
+            (None, Some(scaling)) => scaling.divisor(frequency),
+            (None, None) => 1.0,
+        };
+        frequency / divisor
+    };
+    (0..config.head_dim / 2).map(frequency).collect()
 }
 
 /// The angles of some positions.
 #[derive(Debug)]
 pub(crate) struct Rotation {
-    cos: Tensor, // (rows, head_dim / 2)
-    sin: Tensor, // (rows, head_dim / 2)
-}
-
-impl Rope {
-    /// The frequency of every pair of channels. `divisors` stretches each frequency, as GGUF stores Llama 3's scaling.
-    pub(crate) fn new(config: &Config, divisors: Option<&[f32]>, device: &Device) -> Result<Self> {
-        let half = config.head_dim / 2;
-        let frequencies: Vec<f32> = (0..half)
-            .map(|i| {
-                let frequency = config.rope_theta.powf(-(2.0 * i as f32) / config.head_dim as f32);
-                let divisor = match (divisors, &config.rope_scaling) {
-                    (Some(divisors), _) => divisors[i],
-                    (None, Some(scaling)) => scaling.divisor(frequency),
-                    (None, None) => 1.0,
-                };
-                frequency / divisor
-            })
-            .collect();
-        Ok(Self { frequencies: Tensor::new(frequencies, device)?.reshape((1, half))? })
-    }
-
-    /// # Shapes
-    /// - `positions`: `(rows,)`
-    pub(crate) fn at(&self, positions: &Tensor) -> Result<Rotation> {
-        let positions = positions.to_dtype(DType::F32)?.reshape(((), 1))?; // (rows, 1); exact below 2^24
-        let angles = positions.broadcast_mul(&self.frequencies)?; // (rows, head_dim / 2)
-        Ok(Rotation { cos: angles.cos()?, sin: angles.sin()? })
-    }
+    turns: Vec<[f32; 2]>, // (rows, head_dim / 2): cosine and sine
+    half: usize,
 }
 
 impl Rotation {
+    pub(crate) fn of(frequencies: &[f32], positions: &[u32]) -> Self {
+        let turns = positions.iter().flat_map(|&position| {
+            // Exact below 2^24.
+            frequencies.iter().map(move |frequency| (position as f32 * frequency).sin_cos())
+        });
+        Self { turns: turns.map(|(sin, cos)| [cos, sin]).collect(), half: frequencies.len() }
+    }
+
+    /// Turns heads of one row.
+    ///
     /// # Shapes
-    /// - `x` and the result: `(rows, heads, head_dim)`
-    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(rope_thd(&x.unsqueeze(0)?, &self.cos, &self.sin)?.squeeze(0)?)
+    /// - `heads`: `(heads, head_dim)`
+    pub(crate) fn apply(&self, row: usize, heads: &mut [f32]) {
+        let turns = &self.turns[row * self.half..][..self.half];
+        for head in heads.chunks_mut(2 * self.half) {
+            let (first, second) = head.split_at_mut(self.half);
+            for ((a, b), [cos, sin]) in first.iter_mut().zip(second).zip(turns) {
+                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+            }
+        }
     }
 }
 
@@ -64,6 +60,7 @@ impl crate::RopeScaling {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::RopeScaling;
 
     #[test]
@@ -80,5 +77,16 @@ mod tests {
         );
         let turns_two_and_a_half = 2.5 * 2.0 * std::f32::consts::PI / 8192.0;
         assert!((scaling.divisor(turns_two_and_a_half) - 1.0 / (0.5 + 0.5 / 8.0)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_quarter_turn_swaps_channels() {
+        let rotation = Rotation::of(&[std::f32::consts::FRAC_PI_2, 0.0], &[0, 1]);
+        let mut head = [1.0, 2.0, 3.0, 4.0];
+        rotation.apply(0, &mut head);
+        assert_eq!(head.map(f32::to_bits), [1.0f32, 2.0, 3.0, 4.0].map(f32::to_bits));
+        rotation.apply(1, &mut head);
+        let expected = [-3.0f32, 2.0, 1.0, 4.0];
+        assert!(head.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{head:?}");
     }
 }

@@ -8,7 +8,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use crate::Result;
-use crate::kernels::{Activations, Isa, Packed, Stored, Team, products};
+use crate::kernels::{Activations, Host, Packed, Stored, Then, products};
 
 /// A tiny random Llama as a GGUF file: 3 layers, 4 query heads, a vocabulary of 96 single characters, a context of 2048.
 #[derive(Debug)]
@@ -173,11 +173,9 @@ impl Random {
 #[derive(Debug)]
 pub struct BlockProducts {
     matrices: Vec<Packed>,
-    x: Vec<f32>, // (rows, inputs)
-    inputs: usize,
+    x: Vec<f32>,   // (rows, inputs)
     out: Vec<f32>, // (rows, outputs)
-    isa: Isa,
-    team: Team,
+    host: Host,
 }
 
 impl BlockProducts {
@@ -199,19 +197,16 @@ impl BlockProducts {
         Ok(Self {
             matrices: (0..matrices).map(matrix).collect::<Result<_>>()?,
             x: (0..rows * inputs).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect(),
-            inputs,
             out: vec![0.0; rows * outputs],
-            isa: Isa::of_machine(),
-            team: Team::new(threads),
+            host: Host::new(threads),
         })
     }
 
     /// Quantises the rows and multiplies, for each matrix.
     pub fn run(&mut self) -> f32 {
-        let mut activations = Activations::default();
         for matrix in &self.matrices {
-            activations.quantise(&self.x, self.inputs, self.isa);
-            products((self.isa, &self.team), &[matrix], &activations, &mut self.out);
+            let activations = Activations::of(&self.host, &self.x, &[matrix]);
+            products(&self.host, &[matrix], &activations, (&mut self.out, Then::Replace));
         }
         self.out[0]
     }

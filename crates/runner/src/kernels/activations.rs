@@ -1,15 +1,22 @@
-use super::lanes::{Lanes, sum};
-use super::{BLOCK, Isa};
+use std::borrow::Cow;
 
-/// Rows of activations in blocks of 32: whole numbers of 8 bits, and a scale for each block.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Activations {
-    blocks: Vec<ActivationBlock>, // (rows, blocks)
-    blocks_per_row: usize,
+use super::lanes::{Lanes, sum};
+use super::packed::Packed;
+use super::{BLOCK, Host};
+
+/// Rows that a thread takes at a time.
+const PART: usize = 8;
+
+/// Rows of activations, in the forms that the matrices to come multiply: as they are, and in blocks of 32.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Activations<'a> {
+    floats: Cow<'a, [f32]>,       // (rows, inputs)
+    blocks: Vec<ActivationBlock>, // (rows, blocks); none if none are wanted
+    inputs: usize,
 }
 
 /// Thirty-two activations: `quants · scale`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[repr(C)]
 pub(super) struct ActivationBlock {
     pub(super) quants: [i8; BLOCK],
@@ -18,33 +25,85 @@ pub(super) struct ActivationBlock {
     pub(super) sum: f32,
 }
 
-impl Activations {
-    /// Quantises rows: the largest number of a block becomes ±127, halves go to the even neighbour.
+/// What a layer's input is brought to one size by.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) epsilon: f32,
+}
+
+impl<'a> Activations<'a> {
+    /// Rows as they are, quantised where one of `matrices` is: the largest number of a block becomes ±127, halves go to the even neighbour.
     ///
     /// # Shapes
-    /// - `x`: `(rows, inputs)`; `inputs` is a multiple of [`BLOCK`]
-    pub(crate) fn quantise(&mut self, x: &[f32], inputs: usize, isa: Isa) {
-        debug_assert!(inputs.is_multiple_of(BLOCK) && x.len().is_multiple_of(inputs));
-        self.blocks_per_row = inputs / BLOCK;
-        self.blocks.clear();
-        isa.quantise(x.as_chunks().0, &mut self.blocks);
+    /// - `x`: `(rows, inputs)`; `inputs` is a multiple of [`BLOCK`] if a matrix is quantised
+    pub(crate) fn of(host: &Host, x: &'a [f32], matrices: &[&Packed]) -> Self {
+        let inputs = matrices.first().map_or(1, |matrix| matrix.inputs());
+        let blocks = if matrices.iter().any(|matrix| matrix.is_quantised()) {
+            let mut blocks = vec![ActivationBlock::default(); x.len() / BLOCK];
+            let parts = x.chunks(PART * inputs).zip(blocks.chunks_mut(PART * inputs / BLOCK));
+            host.team.each(parts, |(x, blocks)| host.isa.quantise(x.as_chunks().0, blocks));
+            blocks
+        } else {
+            Vec::new()
+        };
+        Self { floats: Cow::Borrowed(x), blocks, inputs }
+    }
+
+    /// The same of rows brought to one size.
+    pub(crate) fn normed(
+        host: &Host,
+        x: &[f32],
+        norm: &Norm,
+        matrices: &[&Packed],
+    ) -> Activations<'static> {
+        let Norm { weight, epsilon } = norm;
+        let inputs = weight.len();
+        let mut floats = vec![0.0; x.len()];
+        let quantised = matrices.iter().any(|matrix| matrix.is_quantised());
+        let per_part = if quantised { PART * inputs / BLOCK } else { 0 };
+        let mut blocks = vec![ActivationBlock::default(); per_part * x.len() / (PART * inputs)];
+        let mut rest = blocks.as_mut_slice();
+        let parts =
+            x.chunks(PART * inputs).zip(floats.chunks_mut(PART * inputs)).map(|(x, out)| {
+                let (blocks, others) =
+                    std::mem::take(&mut rest).split_at_mut(per_part * x.len() / (PART * inputs));
+                rest = others;
+                (x, out, blocks)
+            });
+        host.team.each(parts, |(x, out, blocks)| {
+            for (x, out) in x.chunks(inputs).zip(out.chunks_mut(inputs)) {
+                host.isa.normed(x, weight, *epsilon, out);
+            }
+            if !blocks.is_empty() {
+                host.isa.quantise(out.as_chunks().0, blocks);
+            }
+        });
+        Activations { floats: Cow::Owned(floats), blocks, inputs }
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.blocks.len() / self.blocks_per_row.max(1)
+        self.floats.len() / self.inputs
     }
 
+    /// A row in blocks.
     pub(super) fn row(&self, row: usize) -> &[ActivationBlock] {
-        &self.blocks[row * self.blocks_per_row..][..self.blocks_per_row]
+        let blocks = self.inputs / BLOCK;
+        &self.blocks[row * blocks..][..blocks]
+    }
+
+    /// A row as it is.
+    pub(super) fn floats(&self, row: usize) -> &[f32] {
+        &self.floats[row * self.inputs..][..self.inputs]
     }
 }
 
+/// Quantises blocks, as many of each.
 #[inline(always)]
-pub(super) fn quantised(x: &[[f32; BLOCK]], blocks: &mut Vec<ActivationBlock>) {
-    blocks.reserve(x.len());
+pub(super) fn quantised(x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
     // A loop, so that it becomes AVX2 where it is called from.
-    for x in x {
-        blocks.push(ActivationBlock::new(x));
+    for (block, x) in blocks.iter_mut().zip(x) {
+        *block = ActivationBlock::new(x);
     }
 }
 

@@ -6,9 +6,13 @@
 #[allow(clippy::wildcard_imports, reason = "instructions")]
 use std::arch::x86_64::*;
 
+use half::f16;
+
 use super::activations::{ActivationBlock, quantised};
 use super::lanes::{self, Lanes};
-use super::packed::{Tile4, Tile8};
+use super::number::{Eight, Number};
+use super::packed::{Tile4, Tile8, TileF32};
+use super::{KEYS, LANES};
 
 // Arrays become registers by their value: loads through pointers are checked where debug assertions are on, which costs half of the speed.
 
@@ -35,6 +39,30 @@ fn signed(bytes: [i8; 32]) -> __m256i {
 fn floats(halves: [u16; 8]) -> __m256 {
     // SAFETY: both are 16 bytes, and any bits are a value of either.
     _mm256_cvtph_ps(unsafe { std::mem::transmute::<[u16; 8], __m128i>(halves) })
+}
+
+/// Sixteen floats as two registers.
+#[allow(unsafe_code, reason = "an array as registers")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn halves(x: &TileF32) -> [__m256; 2] {
+    // SAFETY: both are 64 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<TileF32, [__m256; 2]>(*x) }
+}
+
+/// Eight numbers of a cache as floats.
+#[allow(unsafe_code, reason = "an array as a register")]
+#[target_feature(enable = "avx2,f16c")]
+#[inline]
+fn register(x: Eight<'_>) -> __m256 {
+    match x {
+        // SAFETY: both are 32 bytes, and any bits are a value of either.
+        Eight::Floats(x) => unsafe { std::mem::transmute::<Lanes, __m256>(*x) },
+        // SAFETY: both are 16 bytes, and any bits are a value of either.
+        Eight::Halves(x) => {
+            _mm256_cvtph_ps(unsafe { std::mem::transmute::<[f16; 8], __m128i>(*x) })
+        }
+    }
 }
 
 #[allow(unsafe_code, reason = "a register as an array")]
@@ -113,6 +141,149 @@ pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; 
     sums.map(|sums| lanes_of(sums))
 }
 
+/// As [`super::scalar::dense`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [TileF32; N] {
+    let mut sums = [[_mm256_setzero_ps(); 2]; N];
+    let rows = rows.map(|row| &row[..tiles.len()]);
+    for (column, tile) in tiles.iter().enumerate() {
+        let [low, high] = halves(tile);
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            let x = _mm256_set1_ps(row[column]);
+            sums[0] = _mm256_fmadd_ps(low, x, sums[0]);
+            sums[1] = _mm256_fmadd_ps(high, x, sums[1]);
+        }
+    }
+    let mut found = [[0.0; 16]; N];
+    for (found, [low, high]) in found.iter_mut().zip(sums) {
+        let parts = found.as_chunks_mut::<LANES>().0;
+        parts[0] = lanes_of(low);
+        parts[1] = lanes_of(high);
+    }
+    found
+}
+
+/// As [`super::scalar::scores`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn scores<T: Number, const N: usize>(
+    tile: &[[T; KEYS]],
+    queries: [&[f32]; N],
+) -> [[f32; KEYS]; N] {
+    let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; N];
+    let queries = queries.map(|query| &query[..tile.len()]);
+    for (channel, keys) in tile.iter().enumerate() {
+        let mut x = [_mm256_setzero_ps(); N];
+        for (x, query) in x.iter_mut().zip(queries) {
+            *x = _mm256_set1_ps(query[channel]);
+        }
+        for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
+            let keys = register(T::eight(keys));
+            for (sums, x) in sums.iter_mut().zip(x) {
+                sums[part] = _mm256_fmadd_ps(keys, x, sums[part]);
+            }
+        }
+    }
+    let mut found = [[0.0; KEYS]; N];
+    for (found, sums) in found.iter_mut().zip(sums) {
+        for (found, sums) in found.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+            *found = lanes_of(sums);
+        }
+    }
+    found
+}
+
+/// As [`super::scalar::weigh`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn weigh<T: Number, const N: usize>(
+    values: &[T],
+    width: usize,
+    weights: [&[f32]; N],
+    (out, stride): (&mut [f32], usize),
+) {
+    let mut column = 0;
+    while column + 4 * LANES <= width {
+        weigh_columns::<T, N, 4>((values, width), column, weights, (out, stride));
+        column += 4 * LANES;
+    }
+    while column < width {
+        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride));
+        column += LANES;
+    }
+}
+
+/// [`weigh`] in `8 · PARTS` columns.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
+    (values, width): (&[T], usize),
+    column: usize,
+    weights: [&[f32]; N],
+    (out, stride): (&mut [f32], usize),
+) {
+    let mut sums = [[_mm256_setzero_ps(); PARTS]; N];
+    for (row, sums) in sums.iter_mut().enumerate() {
+        let out = &out[row * stride + column..][..PARTS * LANES];
+        for (sum, out) in sums.iter_mut().zip(out.as_chunks::<LANES>().0) {
+            *sum = register(Eight::Floats(out));
+        }
+    }
+    let entries = weights[0].len();
+    let weights = weights.map(|weights| &weights[..entries]);
+    for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
+        let value = &value[column..][..PARTS * LANES];
+        let mut x = [_mm256_setzero_ps(); N];
+        for (x, weights) in x.iter_mut().zip(weights) {
+            *x = _mm256_set1_ps(weights[entry]);
+        }
+        for (part, value) in value.as_chunks::<LANES>().0.iter().enumerate() {
+            let value = register(T::eight(value));
+            for (sums, x) in sums.iter_mut().zip(x) {
+                sums[part] = _mm256_fmadd_ps(value, x, sums[part]);
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        let out = &mut out[row * stride + column..][..PARTS * LANES];
+        for (sum, out) in sums.iter().zip(out.as_chunks_mut::<LANES>().0) {
+            *out = lanes_of(*sum);
+        }
+    }
+}
+
+/// As [`super::scalar::widen`].
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
+    for (from, to) in
+        from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0.iter_mut())
+    {
+        *to = lanes_of(register(T::eight(from)));
+    }
+}
+
+/// As [`lanes::soften`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
+    lanes::soften(scores, count)
+}
+
+/// As [`lanes::merge`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn merge(into: &mut [f32], from: &[f32]) {
+    lanes::merge(into, from);
+}
+
+/// As [`lanes::add_scaled`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn add_scaled(into: &mut [f32], from: &[f32], factor: f32) {
+    lanes::add_scaled(into, from, factor);
+}
+
+/// As [`lanes::normed`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn normed(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    lanes::normed(x, weight, epsilon, out);
+}
+
 /// As [`lanes::gated`].
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
@@ -121,6 +292,6 @@ pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
 
 /// As [`quantised`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn quantise(x: &[[f32; 32]], blocks: &mut Vec<ActivationBlock>) {
+pub(super) fn quantise(x: &[[f32; 32]], blocks: &mut [ActivationBlock]) {
     quantised(x, blocks);
 }

@@ -1,7 +1,5 @@
 use std::marker::PhantomData;
 
-use super::lanes::Lanes;
-
 /// A matrix that threads fill side by side, each its own columns.
 #[derive(Debug)]
 pub(super) struct Columns<'a> {
@@ -11,7 +9,7 @@ pub(super) struct Columns<'a> {
     matrix: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a pointer into a matrix that is borrowed for as long as this lives. Cells are reached through `set` alone, whose callers promise to
+// SAFETY: a pointer into a matrix that is borrowed for as long as this lives. Cells are reached through `cells` alone, whose callers promise to
 // keep to columns of their own.
 #[allow(unsafe_code, reason = "see above")]
 unsafe impl Sync for Columns<'_> {}
@@ -24,17 +22,14 @@ impl<'a> Columns<'a> {
         Self { cells: cells.as_mut_ptr(), rows, width, matrix: PhantomData }
     }
 
-    /// Sets up to eight cells of a row, from `column` on, to as many of `lanes`.
+    /// Some cells of a row, from `column` on.
     ///
     /// # Safety
-    /// No other thread is in these columns meanwhile.
-    #[allow(unsafe_code, reason = "cells of one row that no other thread is in")]
-    pub(super) unsafe fn set(&self, row: usize, column: usize, count: usize, lanes: Lanes) {
+    /// No other thread is in these columns meanwhile, and no other cells of them are held.
+    #[allow(unsafe_code, clippy::mut_from_ref, reason = "cells of one row that nobody else is in")]
+    pub(super) unsafe fn cells(&self, row: usize, column: usize, count: usize) -> &mut [f32] {
         assert!(row < self.rows && column + count <= self.width, "outside the matrix");
         // SAFETY: the cells are inside the matrix, all in one row, and the caller promises that nobody else is here.
-        let cells = unsafe {
-            std::slice::from_raw_parts_mut(self.cells.add(row * self.width + column), count)
-        };
-        cells.copy_from_slice(&lanes[..count]);
+        unsafe { std::slice::from_raw_parts_mut(self.cells.add(row * self.width + column), count) }
     }
 }

@@ -1,9 +1,10 @@
 use super::activations::{ActivationBlock, quantised};
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::lanes::{Lanes, gated};
-use super::packed::{Tile4, Tile8};
-use super::{BLOCK, scalar};
+use super::lanes::{self, Lanes};
+use super::number::Number;
+use super::packed::{Tile4, Tile8, TileF32};
+use super::{BLOCK, KEYS, scalar};
 
 /// Which instructions the loops are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +64,79 @@ impl Isa {
         dispatch!(self, scalar::eight(tiles, rows), avx2::eight(tiles, rows))
     }
 
-    /// `gate · sigmoid(gate) · up`
-    pub(super) fn gated(self, gate: Lanes, up: Lanes) -> Lanes {
-        dispatch!(self, gated(gate, up), avx2::gated(gate, up))
+    /// Sixteen rows of unquantised weights with `N` rows of activations.
+    pub(super) fn dense<const N: usize>(
+        self,
+        tiles: &[TileF32],
+        rows: [&[f32]; N],
+    ) -> [TileF32; N] {
+        dispatch!(self, scalar::dense(tiles, rows), avx2::dense(tiles, rows))
     }
 
-    /// Blocks of activations, quantised into `blocks`.
-    pub(super) fn quantise(self, x: &[[f32; BLOCK]], blocks: &mut Vec<ActivationBlock>) {
+    /// `gate · sigmoid(gate) · up`
+    pub(super) fn gated(self, gate: Lanes, up: Lanes) -> Lanes {
+        dispatch!(self, lanes::gated(gate, up), avx2::gated(gate, up))
+    }
+
+    /// Blocks of activations, quantised into `blocks`, as many of each.
+    pub(super) fn quantise(self, x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
         dispatch!(self, quantised(x, blocks), avx2::quantise(x, blocks));
+    }
+
+    /// As [`lanes::normed`].
+    pub(super) fn normed(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        dispatch!(
+            self,
+            lanes::normed(x, weight, epsilon, out),
+            avx2::normed(x, weight, epsilon, out)
+        );
+    }
+
+    /// As [`scalar::scores`].
+    pub(crate) fn scores<T: Number, const N: usize>(
+        self,
+        tile: &[[T; KEYS]],
+        queries: [&[f32]; N],
+    ) -> [[f32; KEYS]; N] {
+        dispatch!(self, scalar::scores(tile, queries), avx2::scores(tile, queries))
+    }
+
+    /// As [`lanes::soften`].
+    pub(crate) fn soften(self, scores: &mut [f32], count: usize) -> [f32; 2] {
+        dispatch!(self, lanes::soften(scores, count), avx2::soften(scores, count))
+    }
+
+    /// As [`scalar::weigh`].
+    pub(crate) fn weigh<T: Number, const N: usize>(
+        self,
+        values: &[T],
+        width: usize,
+        weights: [&[f32]; N],
+        out: (&mut [f32], usize),
+    ) {
+        dispatch!(
+            self,
+            scalar::weigh(values, width, weights, out),
+            avx2::weigh(values, width, weights, out)
+        );
+    }
+
+    /// As [`scalar::widen`].
+    pub(crate) fn widen<T: Number>(self, from: &[T], to: &mut [f32]) {
+        dispatch!(self, scalar::widen(from, to), avx2::widen(from, to));
+    }
+
+    /// As [`lanes::merge`].
+    pub(crate) fn merge(self, into: &mut [f32], from: &[f32]) {
+        dispatch!(self, lanes::merge(into, from), avx2::merge(into, from));
+    }
+
+    /// As [`lanes::add_scaled`].
+    pub(crate) fn add_scaled(self, into: &mut [f32], from: &[f32], factor: f32) {
+        dispatch!(
+            self,
+            lanes::add_scaled(into, from, factor),
+            avx2::add_scaled(into, from, factor)
+        );
     }
 }

@@ -49,6 +49,85 @@ pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
     result
 }
 
+/// Turns the first `count` scores into weights relative to the largest, `e^(score - largest)`, and the others into nought. Returns the largest and the
+/// sum of all weights.
+///
+/// # Shapes
+/// - `scores`: a multiple of eight
+#[inline(always)]
+pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
+    if count == 0 {
+        scores.fill(0.0);
+        return [f32::MIN, 0.0];
+    }
+    scores[count..].fill(f32::MIN);
+    let mut most = [f32::MIN; 8];
+    for part in scores.as_chunks::<8>().0 {
+        for (most, score) in most.iter_mut().zip(part) {
+            *most = most.max(*score);
+        }
+    }
+    let mut largest = f32::MIN;
+    for most in most {
+        largest = largest.max(most);
+    }
+    let mut sums = [0.0; 8];
+    for part in scores.as_chunks_mut::<8>().0 {
+        for score in part.iter_mut() {
+            *score -= largest;
+        }
+        *part = exp(*part);
+        for (sum, weight) in sums.iter_mut().zip(part) {
+            *sum += *weight;
+        }
+    }
+    // What was beyond `count` was too little to change a sum that has a one in it.
+    scores[count..].fill(0.0);
+    [largest, sum(sums)]
+}
+
+/// Brings what some queries have of other entries to what they have of these: largest score, sum of weights, weighted values.
+///
+/// # Shapes
+/// - `into`, `from`: `(2 + width,)`
+#[inline(always)]
+pub(super) fn merge(into: &mut [f32], from: &[f32]) {
+    let largest = into[0].max(from[0]);
+    let [of_into, of_from, ..] =
+        exp([into[0] - largest, from[0] - largest, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    into[0] = largest;
+    for (into, from) in into[1..].iter_mut().zip(&from[1..]) {
+        *into = *into * of_into + *from * of_from;
+    }
+}
+
+/// Adds numbers times a factor.
+#[inline(always)]
+pub(super) fn add_scaled(into: &mut [f32], from: &[f32], factor: f32) {
+    for (into, from) in into.iter_mut().zip(from) {
+        *into += *from * factor;
+    }
+}
+
+/// `x · weight / √(mean(x²) + epsilon)` (Zhang and Sennrich 2019)
+#[inline(always)]
+pub(super) fn normed(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let (parts, rest) = x.as_chunks::<8>();
+    let mut squares = [0.0; 8];
+    for part in parts {
+        for (square, x) in squares.iter_mut().zip(part) {
+            *square += x * x;
+        }
+    }
+    for (square, x) in squares.iter_mut().zip(rest) {
+        *square += x * x;
+    }
+    let factor = 1.0 / (sum(squares) / x.len() as f32 + epsilon).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * factor * weight;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

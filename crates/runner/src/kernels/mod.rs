@@ -10,17 +10,39 @@ mod activations;
 mod avx2;
 mod columns;
 mod isa;
+mod items;
 mod lanes;
+mod number;
 mod packed;
 mod scalar;
 mod team;
 
-pub(crate) use activations::Activations;
+pub(crate) use activations::{Activations, Norm};
 pub(crate) use isa::Isa;
-pub(crate) use packed::{Packed, Stored, gated, products};
+pub(crate) use number::Number;
+pub(crate) use packed::{Packed, Stored, Then, gated, products};
 pub(crate) use team::Team;
+
+/// What computes on the host: the fastest instructions that it has, and threads.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) isa: Isa,
+    pub(crate) team: Team,
+}
+
+impl Host {
+    /// This machine, with so many threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { isa: Isa::of_machine(), team: Team::new(threads) }
+    }
+}
 
 /// Numbers in a block of weights or activations that share a scale.
 pub(crate) const BLOCK: usize = 32;
 /// Outputs that a kernel computes at once.
 pub(crate) const LANES: usize = 8;
+/// Keys that stand side by side in a tile of a cache.
+pub(crate) const KEYS: usize = 32;
+
+#[cfg(test)]
+mod tests;

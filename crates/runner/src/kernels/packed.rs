@@ -1,4 +1,4 @@
-//! Quantised matrices, laid out for the dot products, and their product with rows of activations.
+//! Matrices, laid out for the dot products, and their product with rows of activations.
 
 use std::ops::Range;
 
@@ -6,10 +6,9 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::activations::ActivationBlock;
 use super::columns::Columns;
 use super::lanes::Lanes;
-use super::{Activations, BLOCK, Isa, LANES, Team};
+use super::{Activations, BLOCK, Host, Isa, LANES};
 use crate::Result;
 
 /// Rows of activations that are taken through all weights before the next: few enough to stay in the nearest caches.
@@ -35,19 +34,23 @@ pub(crate) struct Stored {
     pub(crate) inputs: usize,
 }
 
-/// A matrix in tiles of eight rows by 32 columns.
+/// A matrix in tiles.
 #[derive(Debug)]
 pub(crate) struct Packed {
     tiles: Tiles,
     outputs: usize,
-    blocks: usize, // of a row
+    inputs: usize,
 }
 
 #[derive(Debug)]
 enum Tiles {
-    Four(Vec<Tile4>),  // (outputs / 8, blocks)
-    Eight(Vec<Tile8>), // (outputs / 8, blocks)
+    Four(Vec<Tile4>),     // (outputs / 8, inputs / 32)
+    Eight(Vec<Tile8>),    // (outputs / 8, inputs / 32)
+    Floats(Vec<TileF32>), // (outputs / 16, inputs)
 }
+
+/// Sixteen rows by one column of unquantised weights.
+pub(super) type TileF32 = [f32; 2 * LANES];
 
 /// Eight rows by 32 columns of `scale · nibble + least`. Four neighbouring columns of a row lie side by side, then those of the next row.
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +156,20 @@ impl Packed {
                 Tiles::Four(places.map(tile).collect())
             }
         };
-        Self { tiles, outputs, blocks }
+        Self { tiles, outputs, inputs }
+    }
+
+    /// Packs an unquantised matrix, `(outputs, inputs)`.
+    pub(crate) fn floats(weights: &[f32], outputs: usize, inputs: usize) -> Self {
+        const WIDTH: usize = 2 * LANES;
+        assert_eq!(weights.len(), outputs * inputs, "weights of a matrix");
+        let mut tiles = vec![[0.0; WIDTH]; outputs.div_ceil(WIDTH) * inputs];
+        for (output, row) in weights.chunks(inputs).enumerate() {
+            for (tile, weight) in tiles[output / WIDTH * inputs..].iter_mut().zip(row) {
+                tile[output % WIDTH] = *weight;
+            }
+        }
+        Self { tiles: Tiles::Floats(tiles), outputs, inputs }
     }
 
     /// Rows of the matrix.
@@ -161,39 +177,69 @@ impl Packed {
         self.outputs
     }
 
+    /// Columns of the matrix.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Whether it is multiplied by activations in blocks.
+    pub(crate) fn is_quantised(&self) -> bool {
+        !matches!(self.tiles, Tiles::Floats(_))
+    }
+
+    /// A row of the matrix, `(inputs,)`.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
+        let (group, lane) = (row / self.width(), row % self.width());
+        let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
+        match &self.tiles {
+            Tiles::Four(tiles) => {
+                for (tile, out) in tiles[blocks].iter().zip(out.as_chunks_mut().0) {
+                    tile.row(lane, out);
+                }
+            }
+            Tiles::Eight(tiles) => {
+                for (tile, out) in tiles[blocks].iter().zip(out.as_chunks_mut().0) {
+                    tile.row(lane, out);
+                }
+            }
+            Tiles::Floats(tiles) => {
+                for (tile, out) in tiles[group * self.inputs..].iter().zip(out) {
+                    *out = tile[lane];
+                }
+            }
+        }
+    }
+
+    /// Outputs of a group, which are computed together.
+    fn width(&self) -> usize {
+        if self.is_quantised() { LANES } else { 2 * LANES }
+    }
+
     fn groups(&self) -> usize {
-        self.outputs.div_ceil(LANES)
+        self.outputs.div_ceil(self.width())
     }
 
-    /// How many of a group's lanes are outputs.
-    fn lanes(&self, group: usize) -> usize {
-        LANES.min(self.outputs - group * LANES)
-    }
-
-    /// Dot products of a group of outputs with rows of activations, handed on row by row.
+    /// Dot products of a group of outputs with rows of activations, handed on row by row and eight by eight, with the first output of the eight.
     fn each_row(
         &self,
         isa: Isa,
         group: usize,
-        x: &Activations,
+        x: &Activations<'_>,
         rows: Range<usize>,
-        mut each: impl FnMut(usize, Lanes),
+        mut each: impl FnMut(usize, usize, Lanes),
     ) {
         let mut row = rows.start;
         // A row's sums are the same whichever of these it is in.
         while row + 4 <= rows.end {
-            let dots = self.dots(isa, group, [0, 1, 2, 3].map(|next| x.row(row + next)));
-            (row..).zip(dots).for_each(|(row, dots)| each(row, dots));
+            self.dots(isa, group, x, [0, 1, 2, 3].map(|next| row + next), &mut each);
             row += 4;
         }
         if row + 2 <= rows.end {
-            let dots = self.dots(isa, group, [0, 1].map(|next| x.row(row + next)));
-            (row..).zip(dots).for_each(|(row, dots)| each(row, dots));
+            self.dots(isa, group, x, [row, row + 1], &mut each);
             row += 2;
         }
         if row < rows.end {
-            let [dots] = self.dots(isa, group, [x.row(row)]);
-            each(row, dots);
+            self.dots(isa, group, x, [row], &mut each);
         }
     }
 
@@ -201,17 +247,47 @@ impl Packed {
         &self,
         isa: Isa,
         group: usize,
-        x: [&[ActivationBlock]; N],
-    ) -> [Lanes; N] {
-        let tiles = group * self.blocks..(group + 1) * self.blocks;
+        x: &Activations<'_>,
+        rows: [usize; N],
+        each: &mut impl FnMut(usize, usize, Lanes),
+    ) {
+        let output = group * self.width();
+        let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
         match &self.tiles {
-            Tiles::Four(all) => isa.four(&all[tiles], x),
-            Tiles::Eight(all) => isa.eight(&all[tiles], x),
+            Tiles::Four(tiles) => {
+                let dots = isa.four(&tiles[blocks], rows.map(|row| x.row(row)));
+                rows.into_iter().zip(dots).for_each(|(row, dots)| each(row, output, dots));
+            }
+            Tiles::Eight(tiles) => {
+                let dots = isa.eight(&tiles[blocks], rows.map(|row| x.row(row)));
+                rows.into_iter().zip(dots).for_each(|(row, dots)| each(row, output, dots));
+            }
+            Tiles::Floats(tiles) => {
+                let tiles = &tiles[group * self.inputs..(group + 1) * self.inputs];
+                let dots = isa.dense(tiles, rows.map(|row| x.floats(row)));
+                for (row, dots) in rows.into_iter().zip(dots) {
+                    for (half, dots) in dots.as_chunks::<LANES>().0.iter().enumerate() {
+                        each(row, output + half * LANES, *dots);
+                    }
+                }
+            }
         }
     }
 }
 
 impl Tile4 {
+    /// What stands in one of its rows.
+    fn row(&self, lane: usize, out: &mut [f32; BLOCK]) {
+        let [scale, least] =
+            [self.scales[lane], self.leasts[lane]].map(|bits| f16::from_bits(bits).to_f32());
+        for (quad, bytes) in self.quants.iter().enumerate() {
+            for (place, byte) in bytes[4 * lane..4 * lane + 4].iter().enumerate() {
+                out[4 * quad + place] = f32::from(byte & 15) * scale + least;
+                out[16 + 4 * quad + place] = f32::from(byte >> 4) * scale + least;
+            }
+        }
+    }
+
     fn set(&mut self, lane: usize, kind: Blocks, block: &[u8]) {
         let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
         self.scales[lane] = half(0);
@@ -230,6 +306,16 @@ impl Tile4 {
 }
 
 impl Tile8 {
+    /// What stands in one of its rows.
+    fn row(&self, lane: usize, out: &mut [f32; BLOCK]) {
+        let scale = f16::from_bits(self.scales[lane]).to_f32();
+        for (bytes, out) in self.quants.iter().zip(out.as_chunks_mut::<4>().0) {
+            for (out, byte) in out.iter_mut().zip(&bytes[4 * lane..]) {
+                *out = f32::from(*byte) * scale;
+            }
+        }
+    }
+
     fn set(&mut self, lane: usize, block: &[u8]) {
         self.scales[lane] = u16::from_le_bytes([block[0], block[1]]);
         for (quants, bytes) in self.quants.iter_mut().zip(block[2..].as_chunks::<4>().0) {
@@ -238,33 +324,45 @@ impl Tile8 {
     }
 }
 
-/// Products of the same activations with several matrices, side by side in each row of `out`, replacing what is there.
+/// What becomes of a product's results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// They replace what is there.
+    Replace,
+    /// They are added to it.
+    Add,
+}
+
+/// Products of the same activations with several matrices, side by side in each row of `out`.
 ///
 /// # Shapes
 /// - `x`: `(rows, inputs)`
 /// - `out`: `(rows, outputs of all)`
 pub(crate) fn products(
-    (isa, team): (Isa, &Team),
+    host: &Host,
     matrices: &[&Packed],
-    x: &Activations,
-    out: &mut [f32],
+    x: &Activations<'_>,
+    (out, then): (&mut [f32], Then),
 ) {
     let out = Columns::new(out, matrices.iter().map(|matrix| matrix.outputs).sum());
     let mut places = Vec::with_capacity(matrices.iter().map(|matrix| matrix.groups()).sum());
     let mut first = 0;
     for matrix in matrices {
-        places.extend((0..matrix.groups()).map(|group| (*matrix, group, first + group * LANES)));
+        places.extend((0..matrix.groups()).map(|group| (*matrix, group, first)));
         first += matrix.outputs;
     }
-    team.share(places.len(), |part| {
+    host.team.share(places.len(), |part| {
         for rows in row_blocks(x) {
-            for &(matrix, group, column) in &places[part.clone()] {
-                let count = matrix.lanes(group);
-                matrix.each_row(isa, group, x, rows.clone(), |row, dots| {
+            for &(matrix, group, first) in &places[part.clone()] {
+                matrix.each_row(host.isa, group, x, rows.clone(), |row, output, dots| {
+                    let count = LANES.min(matrix.outputs.saturating_sub(output));
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a column belongs to one place, and a place to one thread.
-                    unsafe {
-                        out.set(row, column, count, dots);
+                    let cells =
+                        unsafe { out.cells(row, first + output.min(matrix.outputs), count) };
+                    match then {
+                        Then::Replace => cells.copy_from_slice(&dots[..count]),
+                        Then::Add => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
                     }
                 });
             }
@@ -276,27 +374,25 @@ pub(crate) fn products(
 ///
 /// # Shapes
 /// - `x`: `(rows, inputs)`
-/// - `out`: `(rows, outputs)`, of two matrices of one shape
-pub(crate) fn gated(
-    (isa, team): (Isa, &Team),
-    [gate, up]: [&Packed; 2],
-    x: &Activations,
-    out: &mut [f32],
-) {
+/// - `out`: `(rows, outputs)`, of two matrices of one shape and kind
+pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, out: &mut [f32]) {
+    debug_assert_eq!((gate.outputs, gate.width()), (up.outputs, up.width()), "one shape and kind");
     let out = Columns::new(out, gate.outputs);
-    team.share(gate.groups(), |part| {
+    host.team.share(gate.groups(), |part| {
+        let mut gates = [[[0.0; LANES]; 2]; ROWS];
         for rows in row_blocks(x) {
             for group in part.clone() {
-                let mut gates = [[0.0; LANES]; ROWS];
-                let start = rows.start;
-                gate.each_row(isa, group, x, rows.clone(), |row, dots| gates[row - start] = dots);
-                up.each_row(isa, group, x, rows.clone(), |row, dots| {
-                    let gated = isa.gated(gates[row - start], dots);
+                let (start, first) = (rows.start, group * gate.width());
+                gate.each_row(host.isa, group, x, rows.clone(), |row, output, dots| {
+                    gates[row - start][(output - first) / LANES] = dots;
+                });
+                up.each_row(host.isa, group, x, rows.clone(), |row, output, dots| {
+                    let gated = host.isa.gated(gates[row - start][(output - first) / LANES], dots);
+                    let count = LANES.min(gate.outputs.saturating_sub(output));
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a group belongs to one thread.
-                    unsafe {
-                        out.set(row, group * LANES, gate.lanes(group), gated);
-                    }
+                    let cells = unsafe { out.cells(row, output.min(gate.outputs), count) };
+                    cells.copy_from_slice(&gated[..count]);
                 });
             }
         }
@@ -304,7 +400,7 @@ pub(crate) fn gated(
 }
 
 /// The rows of some activations, a few at a time.
-fn row_blocks(x: &Activations) -> impl Iterator<Item = Range<usize>> {
+fn row_blocks(x: &Activations<'_>) -> impl Iterator<Item = Range<usize>> {
     let rows = x.rows();
     (0..rows).step_by(ROWS).map(move |start| start..(start + ROWS).min(rows))
 }

@@ -4,7 +4,9 @@ use half::f16;
 
 use super::activations::ActivationBlock;
 use super::lanes::Lanes;
-use super::packed::{Tile4, Tile8};
+use super::number::Number;
+use super::packed::{Tile4, Tile8, TileF32};
+use super::{KEYS, LANES};
 
 /// Eight rows of weights with `N` rows of activations.
 pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
@@ -48,4 +50,71 @@ fn sums<T, const N: usize>(
             tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| add(tile, lane, x, sum))
         })
     })
+}
+
+/// Sixteen rows of unquantised weights with `N` rows of activations.
+pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [TileF32; N] {
+    rows.map(|row| {
+        std::array::from_fn(|lane| {
+            tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| tile[lane].mul_add(*x, sum))
+        })
+    })
+}
+
+/// Dot products of `N` queries with the keys of a tile.
+///
+/// # Shapes
+/// - `tile`: `(head_dim, KEYS)`
+/// - `queries`: `(N, head_dim)`
+pub(super) fn scores<T: Number, const N: usize>(
+    tile: &[[T; KEYS]],
+    queries: [&[f32]; N],
+) -> [[f32; KEYS]; N] {
+    let mut sums = [[0.0; KEYS]; N];
+    for (channel, keys) in tile.iter().enumerate() {
+        for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
+            let keys = T::eight(keys).lanes();
+            for (sums, query) in sums.iter_mut().zip(queries) {
+                for (sum, key) in sums[part * LANES..].iter_mut().zip(keys) {
+                    *sum = key.mul_add(query[channel], *sum);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Adds values, weighted, to what `N` queries have.
+///
+/// # Shapes
+/// - `values`: `(entries, width)`, `width` a multiple of eight
+/// - `weights`: `(N, entries)`
+/// - `out`: `N` rows of `width`, `stride` apart
+pub(super) fn weigh<T: Number, const N: usize>(
+    values: &[T],
+    width: usize,
+    weights: [&[f32]; N],
+    (out, stride): (&mut [f32], usize),
+) {
+    for (entry, value) in values.chunks_exact(width).enumerate() {
+        for (part, value) in value.as_chunks::<LANES>().0.iter().enumerate() {
+            let value = T::eight(value).lanes();
+            for (row, weights) in weights.iter().enumerate() {
+                let Some(weight) = weights.get(entry) else { return };
+                let out = &mut out[row * stride + part * LANES..];
+                for (out, value) in out.iter_mut().zip(value) {
+                    *out = value.mul_add(*weight, *out);
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of a cache as floats, as many of each.
+pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
+    for (from, to) in
+        from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0.iter_mut())
+    {
+        *to = T::eight(from).lanes();
+    }
 }

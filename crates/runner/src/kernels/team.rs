@@ -4,8 +4,10 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle, Thread};
+
+use super::items::Items;
 
 /// How often a thread looks for news before it goes to sleep: some 50 microseconds, longer than most waits within a step, and far shorter than a
 /// time slice, so that a machine with other work to do loses little.
@@ -100,6 +102,50 @@ impl Team {
             return work(0..count);
         }
         self.run(&|thread| work(part(thread)));
+    }
+
+    /// Hands each item to whichever thread is free, in their order, and waits for all of them. What the items become must not depend on who works at
+    /// them. Where the team is at another caller's work, this one does its own alone.
+    ///
+    /// # Panics
+    /// If the work at an item does.
+    pub(crate) fn each<T: Send>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        work: impl Fn(T) + Sync,
+    ) {
+        let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+        if items.len() == 1 || self.threads() == 1 {
+            return items.into_iter().flatten().for_each(work);
+        }
+        let items = Items::new(&mut items);
+        self.share(self.threads(), |_| {
+            while let Some(item) = items.next() {
+                work(item);
+            }
+        });
+    }
+
+    /// [`Team::each`] of work that can fail.
+    ///
+    /// # Errors
+    /// Those of the first item in order whose work failed; the work at the others was done.
+    pub(crate) fn try_each<T: Send, E: Send>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        work: impl Fn(T) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
+        let failed: Mutex<Option<(usize, E)>> = Mutex::new(None);
+        self.each(items.into_iter().enumerate(), |(place, item)| {
+            if let Err(error) = work(item) {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                if failed.as_ref().is_none_or(|(first, _)| place < *first) {
+                    *failed = Some((place, error));
+                }
+            }
+        });
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Runs `work` on every thread of the team, under its number; the caller is number 0.
@@ -216,6 +262,16 @@ mod tests {
             if round % 100 == 0 {
                 thread::sleep(std::time::Duration::from_millis(2));
             }
+        }
+    }
+
+    #[test]
+    fn every_item_is_worked_at_once() {
+        let team = Team::new(3);
+        for count in [0, 1, 2, 3, 100] {
+            let mut items = vec![0; count];
+            team.each(items.iter_mut(), |item| *item += 1);
+            assert!(items.iter().all(|item| *item == 1));
         }
     }
 

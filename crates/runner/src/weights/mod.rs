@@ -4,6 +4,7 @@
 //! and stored type is checked against the configuration before the first tensor is read.
 
 mod gguf;
+mod held;
 mod layout;
 mod safetensors;
 
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 
 use candle_core::Tensor;
 
+pub use self::held::Weights;
 pub(crate) use self::safetensors::Safetensors;
 use crate::kernels::Stored;
 use crate::{Config, Error, Result};

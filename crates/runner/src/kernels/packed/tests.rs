@@ -1,3 +1,4 @@
+use super::super::{Norm, Team};
 use super::*;
 
 const KINDS: [GgmlDType; 3] = [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0];
@@ -17,44 +18,72 @@ fn stored(kind: GgmlDType, outputs: usize, inputs: usize) -> (Stored, Vec<f32>) 
     (Stored::of(&tensor).unwrap(), meant.to_vec1().unwrap())
 }
 
-fn quantised(x: &[f32], inputs: usize, isa: Isa) -> Activations {
-    let mut activations = Activations::default();
-    activations.quantise(x, inputs, isa);
-    activations
-}
-
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
 /// With the threads and the instructions of the machine, or without.
-fn ways() -> [(Isa, Team); 2] {
-    [(Isa::Scalar, Team::new(1)), (Isa::of_machine(), Team::new(3))]
+fn ways() -> [Host; 2] {
+    [Host { isa: Isa::Scalar, team: Team::new(1) }, Host::new(3)]
+}
+
+/// Matrices of every kind of tiles, and what they stand for.
+fn matrices(outputs: usize, inputs: usize) -> Vec<(String, Packed, Vec<f32>)> {
+    let mut matrices: Vec<_> = KINDS
+        .into_iter()
+        .map(|kind| {
+            let (stored, meant) = stored(kind, outputs, inputs);
+            (format!("{kind:?}"), Packed::new(&stored), meant)
+        })
+        .collect();
+    let weights = random(outputs * inputs, 1);
+    matrices.push(("F32".to_owned(), Packed::floats(&weights, outputs, inputs), weights));
+    matrices
+}
+
+/// What a row of activations stands for.
+fn meant(x: &Activations<'_>, row: usize, matrix: &Packed) -> Vec<f32> {
+    if !matrix.is_quantised() {
+        return x.floats(row).to_vec();
+    }
+    let number = |quant: i8, scale: f32| f32::from(quant) * scale;
+    x.row(row).iter().flat_map(|it| it.quants.map(|quant| number(quant, it.scale))).collect()
 }
 
 #[test]
-fn products_are_those_of_the_weights_that_blocks_stand_for() {
+fn products_are_those_of_the_weights_that_tiles_stand_for() {
     let (outputs, inputs, rows) = (45, 96, 7);
     let x = random(rows * inputs, 2);
-    for kind in KINDS {
-        let (stored, weight) = stored(kind, outputs, inputs);
-        let packed = Packed::new(&stored);
-        let (isa, team) = &ways()[1];
-        let mut found = vec![0.0; rows * outputs];
-        let activations = quantised(&x, inputs, *isa);
-        products((*isa, team), &[&packed], &activations, &mut found);
+    let [_, host] = ways();
+    for (kind, packed, weight) in matrices(outputs, inputs) {
+        let mut found = vec![1.0; rows * outputs];
+        let activations = Activations::of(&host, &x, &[&packed]);
+        products(&host, &[&packed], &activations, (&mut found, Then::Replace));
+        products(&host, &[&packed], &activations, (&mut found, Then::Add));
         for (row, found) in found.chunks(outputs).enumerate() {
-            let meant: Vec<f32> = activations
-                .row(row)
-                .iter()
-                .flat_map(|block| block.quants.map(|quant| f32::from(quant) * block.scale))
-                .collect();
+            let meant = meant(&activations, row, &packed);
             for (output, found) in found.iter().enumerate() {
                 let weights = &weight[output * inputs..(output + 1) * inputs];
                 let exact: f64 =
                     weights.iter().zip(&meant).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
-                assert!((f64::from(*found) - exact).abs() < 2e-5, "{kind:?}: {found} for {exact}");
+                assert!(
+                    (f64::from(*found) - 2.0 * exact).abs() < 4e-5,
+                    "{kind}: {found} for {exact} twice"
+                );
             }
+        }
+    }
+}
+
+#[test]
+fn a_row_of_a_matrix_is_what_its_tiles_stand_for() {
+    for (kind, packed, weight) in matrices(45, 96) {
+        let mut row = vec![0.0; 96];
+        for (output, weight) in weight.chunks(96).enumerate() {
+            packed.row(output, &mut row);
+            let worst = row.iter().zip(weight).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // Q4_0's least value is one half's rounding from eight times its scale.
+            assert!(worst < if kind == "Q4_0" { 1e-3 } else { 1e-7 }, "{kind}: {worst}");
         }
     }
 }
@@ -62,22 +91,22 @@ fn products_are_those_of_the_weights_that_blocks_stand_for() {
 #[test]
 fn every_way_of_computing_gives_the_same_bits() {
     let (outputs, inputs) = (75, 160);
-    for kind in KINDS {
-        let [one, two] =
-            [outputs, outputs].map(|outputs| Packed::new(&stored(kind, outputs, inputs).0));
+    for ((kind, one, _), (_, two, _)) in
+        matrices(outputs, inputs).iter().zip(&matrices(outputs, inputs))
+    {
         let x = random(71 * inputs, 3);
         let mut expected: Option<[Vec<u32>; 2]> = None;
-        for (isa, team) in &ways() {
+        for host in &ways() {
             for rows in [71, 1, 2, 3, 6, 65] {
-                let activations = quantised(&x[..rows * inputs], inputs, *isa);
+                let activations = Activations::of(host, &x[..rows * inputs], &[one]);
                 let mut sums = vec![0.0; rows * 2 * outputs];
-                products((*isa, team), &[&one, &two], &activations, &mut sums);
+                products(host, &[one, two], &activations, (&mut sums, Then::Replace));
                 let mut gates = vec![0.0; rows * outputs];
-                gated((*isa, team), [&one, &two], &activations, &mut gates);
+                gated(host, [one, two], &activations, &mut gates);
                 let found = [bits(&sums), bits(&gates)];
                 let expected = expected.get_or_insert_with(|| found.clone());
                 for (found, expected) in found.iter().zip(expected) {
-                    assert_eq!(found, &expected[..found.len()], "{kind:?}, {isa:?}, {rows} rows");
+                    assert_eq!(found, &expected[..found.len()], "{kind}, {:?}, {rows}", host.isa);
                 }
             }
         }
@@ -86,7 +115,12 @@ fn every_way_of_computing_gives_the_same_bits() {
 
 #[test]
 fn activations_are_the_same_by_any_instructions() {
-    let x = random(40 * 64, 4);
-    let [one, two] = [Isa::Scalar, Isa::of_machine()].map(|isa| quantised(&x, 64, isa));
+    let (x, weight) = (random(40 * 64, 4), random(64, 5));
+    let matrix = Packed::new(&stored(GgmlDType::Q8_0, 8, 64).0);
+    let norm = Norm { weight, epsilon: 1e-5 };
+    let [one, two] = ways().map(|host| {
+        let normed = Activations::normed(&host, &x, &norm, &[&matrix]);
+        (Activations::of(&host, &x, &[&matrix]), normed)
+    });
     assert_eq!(one, two);
 }

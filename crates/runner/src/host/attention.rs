@@ -1,0 +1,165 @@
+//! Attention of some queries over one head's entries.
+
+use std::cell::RefCell;
+
+use super::store::{Head, Page, width};
+use crate::cache::PAGE;
+use crate::kernels::{Isa, KEYS, Number};
+
+/// Entries that are gone through at a time: what is summed up within a chunk does not depend on what other entries there are.
+pub(super) const CHUNK: usize = 4 * PAGE;
+/// Queries that one pass of the kernels takes.
+const AT_ONCE: usize = 3;
+
+/// Numbers that a query has of some entries: its largest score, the sum of weights, and weighted values.
+pub(super) const fn partial(width: usize) -> usize {
+    2 + width
+}
+
+/// Buffers of a thread.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) weights: Vec<f32>, // (queries, CHUNK)
+    keys: Vec<[f32; KEYS]>,       // (head_dim,)
+    values: Vec<f32>,             // (PAGE, width)
+}
+
+/// What is done with a thread's buffers.
+pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
+    }
+    SCRATCH.with_borrow_mut(work)
+}
+
+/// Queries that go over one head's entries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queries<'a> {
+    /// `(head_dim,)` each, scaled.
+    pub(super) rows: &'a [&'a [f32]],
+    /// Entries that each of them sees, from the first on.
+    pub(super) seen: &'a [usize],
+}
+
+impl<T: Number> Head<T> {
+    /// Weights of a chunk's entries, relative to each query's largest score, into `scratch`, and that score and their sum into `partials`.
+    ///
+    /// # Shapes
+    /// - `partials`: `(queries, 2 + width)`; values become nought
+    pub(super) fn weights(
+        &self,
+        isa: Isa,
+        chunk: usize,
+        queries: Queries<'_>,
+        scratch: &mut Scratch,
+        partials: &mut [f32],
+    ) {
+        let (pages, entries) = self.chunk(chunk, queries);
+        let Scratch { weights, keys, .. } = scratch;
+        weights.resize(weights.len().max(queries.rows.len() * CHUNK), 0.0);
+        for first in (0..entries).step_by(KEYS) {
+            let tile = pages[first / PAGE].tile(first % PAGE / KEYS);
+            let weights = &mut weights[first..];
+            match T::as_floats(tile) {
+                Some(tile) => scores(isa, tile, queries.rows, weights),
+                None if queries.rows.len() <= AT_ONCE => scores(isa, tile, queries.rows, weights),
+                None => {
+                    keys.resize(tile.len(), [0.0; KEYS]);
+                    isa.widen(tile.as_flattened(), keys.as_flattened_mut());
+                    scores(isa, keys, queries.rows, weights);
+                }
+            }
+        }
+        let padded = entries.next_multiple_of(KEYS);
+        let rows = weights.chunks_mut(CHUNK).zip(partials.chunks_mut(self.partial()));
+        for ((weights, partial), seen) in rows.zip(queries.seen) {
+            let seen = seen.saturating_sub(chunk * CHUNK).min(entries);
+            let [largest, sum] = isa.soften(&mut weights[..padded], seen);
+            partial[0] = largest;
+            partial[1] = sum;
+            partial[2..].fill(0.0);
+        }
+    }
+
+    /// Adds a chunk's values, by the weights in `scratch`, to `partials`.
+    pub(super) fn values(
+        &self,
+        isa: Isa,
+        chunk: usize,
+        queries: Queries<'_>,
+        scratch: &mut Scratch,
+        partials: &mut [f32],
+    ) {
+        let (pages, entries) = self.chunk(chunk, queries);
+        let Scratch { weights, values: floats, .. } = scratch;
+        let shape = (width(self.head_dim()), queries.rows.len());
+        for (page, first) in pages.iter().zip((0..entries).step_by(PAGE)) {
+            let count = PAGE.min(entries - first);
+            let values = page.values();
+            let weights = &weights[first..];
+            match T::as_floats(values.as_chunks::<1>().0) {
+                Some(values) => {
+                    weigh(isa, values.as_flattened(), shape, (weights, count), partials);
+                }
+                None if queries.rows.len() <= AT_ONCE => {
+                    weigh(isa, values, shape, (weights, count), partials);
+                }
+                None => {
+                    floats.resize(values.len(), 0.0);
+                    isa.widen(values, floats);
+                    weigh(isa, floats, shape, (weights, count), partials);
+                }
+            }
+        }
+    }
+
+    /// Numbers of a query's partial result.
+    pub(super) fn partial(&self) -> usize {
+        partial(width(self.head_dim()))
+    }
+
+    /// The pages of a chunk, and how many of its entries any of the queries sees.
+    fn chunk(&self, chunk: usize, queries: Queries<'_>) -> (&[Page<T>], usize) {
+        let seen = queries.seen.iter().copied().max().unwrap_or(0);
+        let pages = &self.pages()[chunk * (CHUNK / PAGE)..];
+        (pages, seen.saturating_sub(chunk * CHUNK).min(CHUNK))
+    }
+}
+
+/// Scores of a tile's keys, a row of [`CHUNK`] for each query.
+fn scores<T: Number>(isa: Isa, tile: &[[T; KEYS]], queries: &[&[f32]], weights: &mut [f32]) {
+    let mut put = |row: usize, found: &[[f32; KEYS]]| {
+        for (row, found) in (row..).zip(found) {
+            weights[row * CHUNK..][..KEYS].copy_from_slice(found);
+        }
+    };
+    for (block, queries) in queries.chunks(AT_ONCE).enumerate() {
+        let row = block * AT_ONCE;
+        match *queries {
+            [a, b, c] => put(row, &isa.scores(tile, [a, b, c])),
+            [a, b] => put(row, &isa.scores(tile, [a, b])),
+            [a] => put(row, &isa.scores(tile, [a])),
+            _ => {}
+        }
+    }
+}
+
+/// Adds `count` values, by a row of [`CHUNK`] weights for each query.
+fn weigh<T: Number>(
+    isa: Isa,
+    values: &[T],
+    (width, queries): (usize, usize),
+    (weights, count): (&[f32], usize),
+    partials: &mut [f32],
+) {
+    let stride = partial(width);
+    let weights = |row: usize| &weights[row * CHUNK..][..count];
+    for row in (0..queries).step_by(AT_ONCE) {
+        let out = (&mut partials[row * stride + 2..], stride);
+        match queries - row {
+            1 => isa.weigh(values, width, [weights(row)], out),
+            2 => isa.weigh(values, width, [0, 1].map(|next| weights(row + next)), out),
+            _ => isa.weigh(values, width, [0, 1, 2].map(|next| weights(row + next)), out),
+        }
+    }
+}

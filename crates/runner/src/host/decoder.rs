@@ -1,0 +1,224 @@
+//! The Llama decoder on the host, top to bottom.
+
+use candle_core::Tensor;
+
+use super::{Attend, Numbers, Rows};
+use crate::kernels::{Activations, Host, Norm, Packed, Stored, Then, gated, products};
+use crate::llama::{EMBEDDING, Wanted, layer_tensor};
+use crate::rope::{Rotation, frequencies};
+use crate::weights::Tensors;
+use crate::{Config, Result, Weights};
+
+/// A decoder with its weights, on the host.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    config: Config,
+    numbers: Numbers,
+    embedding: Packed, // (vocabulary, hidden)
+    layers: Vec<Layer>,
+    norm: Norm,
+    head: Option<Packed>, // (vocabulary, hidden); the embedding's, if tied
+    frequencies: Vec<f32>,
+    host: Host,
+}
+
+#[derive(Debug)]
+struct Layer {
+    attention_norm: Norm,
+    q: Packed,
+    k: Packed,
+    v: Packed,
+    qkv_bias: Option<Vec<f32>>,
+    output: Packed,
+    output_bias: Option<Vec<f32>>,
+    mlp_norm: Norm,
+    gate: Packed,
+    up: Packed,
+    down: Packed,
+}
+
+impl Decoder {
+    /// Logits after the wanted ones of some tokens at some positions.
+    ///
+    /// # Shapes
+    /// - `tokens`, `positions`: `(rows,)`
+    /// - returns `(rows wanted, vocabulary)`
+    pub(crate) fn forward(
+        &self,
+        tokens: &[u32],
+        positions: &[u32],
+        wanted: Wanted,
+        attend: &mut impl Attend,
+    ) -> Result<Vec<f32>> {
+        let Config { hidden, query_heads, kv_heads, head_dim, intermediate, .. } = self.config;
+        let (host, rows) = (&self.host, tokens.len());
+        let rotation = Rotation::of(&self.frequencies, positions);
+        let (query_width, kv_width) = (query_heads * head_dim, kv_heads * head_dim);
+        let width = query_width + 2 * kv_width;
+        let mut x = self.embed(tokens); // (rows, hidden)
+        let mut qkv = vec![0.0; rows * width];
+        let mut attended = vec![0.0; rows * query_width];
+        let mut inner = vec![0.0; rows * intermediate];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let matrices = [&layer.q, &layer.k, &layer.v];
+            let normed = Activations::normed(host, &x, &layer.attention_norm, &matrices);
+            products(host, &matrices, &normed, (&mut qkv, Then::Replace));
+            host.team.each(qkv.chunks_mut(width).enumerate(), |(row, qkv)| {
+                add_bias(qkv, layer.qkv_bias.as_deref());
+                rotation.apply(row, &mut qkv[..query_width + kv_width]);
+            });
+            let heads = (query_heads, kv_heads, head_dim);
+            attend.attend(host, index, Rows::new(&qkv, heads), &mut attended)?;
+            let attended = Activations::of(host, &attended, &[&layer.output]);
+            products(host, &[&layer.output], &attended, (&mut x, Then::Add));
+            x.chunks_mut(hidden).for_each(|x| add_bias(x, layer.output_bias.as_deref()));
+            let matrices = [&layer.gate, &layer.up];
+            let normed = Activations::normed(host, &x, &layer.mlp_norm, &matrices);
+            gated(host, matrices, &normed, &mut inner);
+            let inner = Activations::of(host, &inner, &[&layer.down]);
+            products(host, &[&layer.down], &inner, (&mut x, Then::Add));
+        }
+        Ok(match wanted {
+            Wanted::None => Vec::new(),
+            Wanted::Last => self.logits(&x[(rows - 1) * hidden..]),
+            Wanted::All => self.logits(&x),
+        })
+    }
+
+    /// # Shapes
+    /// - returns `(rows, hidden)`
+    fn embed(&self, tokens: &[u32]) -> Vec<f32> {
+        let mut x = vec![0.0; tokens.len() * self.config.hidden];
+        for (token, x) in tokens.iter().zip(x.chunks_mut(self.config.hidden)) {
+            self.embedding.row(*token as usize, x);
+        }
+        x
+    }
+
+    /// # Shapes
+    /// - `x`: `(rows, hidden)`
+    /// - returns `(rows, vocabulary)`
+    fn logits(&self, x: &[f32]) -> Vec<f32> {
+        let head = self.head.as_ref().unwrap_or(&self.embedding);
+        let normed = Activations::normed(&self.host, x, &self.norm, &[head]);
+        let mut logits = vec![0.0; x.len() / self.config.hidden * head.outputs()];
+        products(&self.host, &[head], &normed, (&mut logits, Then::Replace));
+        logits
+    }
+
+    /// What a cache's numbers are held in: halves where weights are quantised, else floats.
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// What computes.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Reads the weights.
+    pub(crate) fn new(config: &Config, tensors: &mut Tensors, weights: Weights) -> Result<Self> {
+        let mut reader = Reader { tensors, weights, epsilon: config.norm_epsilon };
+        let layers = (0..config.layers).map(|index| Layer::new(config, index, &mut reader));
+        let layers: Vec<Layer> = layers.collect::<Result<_>>()?;
+        let quantised = layers.iter().any(|layer| layer.k.is_quantised());
+        Ok(Self {
+            numbers: if quantised { Numbers::F16 } else { Numbers::F32 },
+            layers,
+            embedding: reader.matrix(EMBEDDING)?,
+            norm: reader.norm("model.norm.weight")?,
+            head: if config.tied { None } else { Some(reader.matrix("lm_head.weight")?) },
+            frequencies: frequencies(config, tensors.rope_divisors()?.as_deref()),
+            host: Host::new(rayon::current_num_threads()),
+            config: config.clone(),
+        })
+    }
+}
+
+impl Layer {
+    fn new(config: &Config, index: usize, reader: &mut Reader) -> Result<Self> {
+        let name = |part: &str| layer_tensor(index, part);
+        let mut qkv_bias = None;
+        if config.qkv_bias {
+            let mut all = Vec::new();
+            for part in ["q", "k", "v"] {
+                all.extend(reader.vector(&name(&format!("self_attn.{part}_proj.bias")))?);
+            }
+            qkv_bias = Some(all);
+        }
+        let output_bias = if config.output_bias {
+            Some(reader.vector(&name("self_attn.o_proj.bias"))?)
+        } else {
+            None
+        };
+        let mut gate = reader.matrix(&name("mlp.gate_proj.weight"))?;
+        let mut up = reader.matrix(&name("mlp.up_proj.weight"))?;
+        if gate.is_quantised() != up.is_quantised() {
+            // They are computed side by side.
+            gate = reader.unquantised(&name("mlp.gate_proj.weight"))?;
+            up = reader.unquantised(&name("mlp.up_proj.weight"))?;
+        }
+        Ok(Self {
+            attention_norm: reader.norm(&name("input_layernorm.weight"))?,
+            q: reader.matrix(&name("self_attn.q_proj.weight"))?,
+            k: reader.matrix(&name("self_attn.k_proj.weight"))?,
+            v: reader.matrix(&name("self_attn.v_proj.weight"))?,
+            qkv_bias,
+            output: reader.matrix(&name("self_attn.o_proj.weight"))?,
+            output_bias,
+            mlp_norm: reader.norm(&name("post_attention_layernorm.weight"))?,
+            gate,
+            up,
+            down: reader.matrix(&name("mlp.down_proj.weight"))?,
+        })
+    }
+}
+
+/// Makes matrices and vectors of a file's tensors.
+struct Reader<'a, 'b> {
+    tensors: &'a mut Tensors<'b>,
+    weights: Weights,
+    epsilon: f32,
+}
+
+impl Reader<'_, '_> {
+    /// A tensor, `(outputs, inputs)`, in the form that was asked for.
+    fn matrix(&mut self, name: &str) -> Result<Packed> {
+        match self.weights {
+            Weights::F32 => {}
+            Weights::Q8_0 => {
+                return Ok(Packed::new(&Stored::in_8_bits(&self.tensors.read(name)?)?));
+            }
+            Weights::Native => {
+                if let Some(stored) = self.tensors.stored(name)? {
+                    return Ok(Packed::new(&stored));
+                }
+            }
+        }
+        self.unquantised(name)
+    }
+
+    fn unquantised(&mut self, name: &str) -> Result<Packed> {
+        let tensor = self.tensors.read(name)?;
+        let (outputs, inputs) = tensor.dims2()?;
+        Ok(Packed::floats(&numbers(&tensor)?, outputs, inputs))
+    }
+
+    fn vector(&mut self, name: &str) -> Result<Vec<f32>> {
+        numbers(&self.tensors.read(name)?)
+    }
+
+    fn norm(&mut self, name: &str) -> Result<Norm> {
+        Ok(Norm { weight: self.vector(name)?, epsilon: self.epsilon })
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+fn add_bias(row: &mut [f32], bias: Option<&[f32]>) {
+    for (x, bias) in row.iter_mut().zip(bias.unwrap_or_default()) {
+        *x += bias;
+    }
+}

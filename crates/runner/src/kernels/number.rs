@@ -1,0 +1,65 @@
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use super::lanes::Lanes;
+
+/// What a cache holds its numbers in.
+pub(crate) trait Number:
+    Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static
+{
+    /// Rounds floats to such numbers, as many of each.
+    fn round(from: &[f32], to: &mut [Self]);
+
+    /// Eight of them as they are.
+    fn eight(x: &[Self; 8]) -> Eight<'_>;
+
+    /// All of them, if they are floats already.
+    fn as_floats<const N: usize>(x: &[[Self; N]]) -> Option<&[[f32; N]]>;
+}
+
+/// Eight numbers of a cache, by reference: copies would be made number by number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Eight<'a> {
+    Floats(&'a Lanes),
+    Halves(&'a [f16; 8]),
+}
+
+impl Number for f32 {
+    fn round(from: &[f32], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+
+    #[inline(always)]
+    fn eight(x: &[Self; 8]) -> Eight<'_> {
+        Eight::Floats(x)
+    }
+
+    fn as_floats<const N: usize>(x: &[[Self; N]]) -> Option<&[[f32; N]]> {
+        Some(x)
+    }
+}
+
+impl Number for f16 {
+    fn round(from: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(from);
+    }
+
+    #[inline(always)]
+    fn eight(x: &[Self; 8]) -> Eight<'_> {
+        Eight::Halves(x)
+    }
+
+    fn as_floats<const N: usize>(_: &[[Self; N]]) -> Option<&[[f32; N]]> {
+        None
+    }
+}
+
+impl Eight<'_> {
+    /// As floats, by instructions that every machine has.
+    pub(super) fn lanes(self) -> Lanes {
+        match self {
+            Self::Floats(floats) => *floats,
+            Self::Halves(halves) => halves.map(f16::to_f32),
+        }
+    }
+}

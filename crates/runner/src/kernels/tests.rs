@@ -1,0 +1,104 @@
+//! Loops over a cache: AVX2's against plain Rust's, bit by bit.
+
+use half::f16;
+
+use super::{Isa, KEYS, Number};
+
+fn random(count: usize, seed: u64) -> Vec<f32> {
+    let number =
+        |i: usize| (zoo::stream(&[seed, i as u64]) >> 40) as f32 / (1u64 << 22) as f32 - 2.0;
+    (0..count).map(number).collect()
+}
+
+fn rounded<T: Number>(x: &[f32]) -> Vec<T> {
+    let mut rounded = vec![T::default(); x.len()];
+    T::round(x, &mut rounded);
+    rounded
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// What each loop gives for numbers of one kind.
+fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
+    let width = head_dim.next_multiple_of(8);
+    let keys: Vec<T> = rounded(&random(head_dim * KEYS, 1));
+    let queries: Vec<Vec<f32>> = (0..3).map(|query| random(head_dim, 2 + query)).collect();
+    let tile = keys.as_chunks().0;
+    let three = isa.scores(tile, [&*queries[0], &*queries[1], &*queries[2]]);
+    let one = isa.scores(tile, [&*queries[1]]);
+    assert_eq!(bits(&three[1]), bits(&one[0]), "a query in company");
+
+    let values: Vec<T> = rounded(&random(40 * width, 7));
+    let weights: Vec<Vec<f32>> = (0..3).map(|query| random(37, 8 + query)).collect();
+    let mut out = random(3 * (width + 2), 11);
+    let mut alone = out.clone();
+    let all = [&*weights[0], &*weights[1], &*weights[2]];
+    isa.weigh(&values, width, all, (&mut out, width + 2));
+    isa.weigh(&values, width, [&*weights[1]], (&mut alone[width + 2..], width + 2));
+    let second = width + 2..2 * width + 2;
+    assert_eq!(bits(&out[second.clone()]), bits(&alone[second]), "a query in company");
+
+    let mut widened = vec![0.0; values.len()];
+    isa.widen(&values, &mut widened);
+    let mut found: Vec<Vec<u32>> = three.iter().map(|scores| bits(scores)).collect();
+    found.extend([bits(&out), bits(&widened)]);
+    found
+}
+
+#[test]
+fn loops_over_a_cache_give_the_same_bits_by_any_instructions() {
+    for head_dim in [4, 8, 24, 64, 72, 128] {
+        for of in [loops::<f32>, loops::<f16>] {
+            assert_eq!(of(Isa::Scalar, head_dim), of(Isa::of_machine(), head_dim), "{head_dim}");
+        }
+    }
+}
+
+#[test]
+fn weights_are_a_softmax_before_its_division() {
+    for isa in [Isa::Scalar, Isa::of_machine()] {
+        for seen in [1, 5, 8, 30, 32] {
+            let scores = random(32, 3);
+            let mut weights = scores.clone();
+            let [largest, sum] = isa.soften(&mut weights, seen);
+            let most = scores[..seen].iter().copied().fold(f32::MIN, f32::max);
+            assert_eq!(largest.to_bits(), most.to_bits());
+            let exact: Vec<f64> =
+                scores[..seen].iter().map(|score| f64::from(score - most).exp()).collect();
+            let total: f64 = exact.iter().sum();
+            assert!((f64::from(sum) - total).abs() < 1e-5 * total);
+            assert!(
+                weights
+                    .iter()
+                    .zip(&exact)
+                    .all(|(found, exact)| { (f64::from(*found) - exact).abs() < 1e-6 })
+            );
+            assert!(weights[seen..].iter().all(|weight| *weight == 0.0));
+        }
+        let mut nothing = random(32, 3);
+        assert_eq!(
+            isa.soften(&mut nothing, 0).map(f32::to_bits),
+            [f32::MIN, 0.0].map(f32::to_bits)
+        );
+        assert!(nothing.iter().all(|weight| *weight == 0.0));
+    }
+}
+
+#[test]
+fn parts_merge_to_the_whole() {
+    for isa in [Isa::Scalar, Isa::of_machine()] {
+        let (scores, values) = (random(64, 4), random(64, 5));
+        let part = |range: std::ops::Range<usize>| {
+            let mut weights = scores[range.clone()].to_vec();
+            let count = weights.len();
+            let [largest, sum] = isa.soften(&mut weights, count);
+            let value: f32 = weights.iter().zip(&values[range]).map(|(w, v)| w * v).sum();
+            vec![largest, sum, value]
+        };
+        let (mut merged, whole) = (part(0..40), part(0..64));
+        isa.merge(&mut merged, &part(40..64));
+        assert!(merged.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-4), "{merged:?}");
+    }
+}
