@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 
-use super::lanes::{Lanes, sum};
 use super::packed::Packed;
 use super::{BLOCK, Host};
 
@@ -98,53 +97,37 @@ impl<'a> Activations<'a> {
     }
 }
 
-/// Quantises blocks, as many of each.
-#[inline(always)]
-pub(super) fn quantised(x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
-    // A loop, so that it becomes AVX2 where it is called from.
-    for (block, x) in blocks.iter_mut().zip(x) {
-        *block = ActivationBlock::new(x);
-    }
-}
-
 impl ActivationBlock {
+    /// What whole numbers are multiplied by, and what the numbers of a block were, given the largest of them.
     #[inline(always)]
-    fn new(x: &[f32; BLOCK]) -> Self {
-        let mut most: Lanes = [0.0; 8];
-        for part in x.as_chunks::<8>().0 {
-            for (most, x) in most.iter_mut().zip(part) {
-                *most = most.max(x.abs());
-            }
-        }
-        let mut largest = 0.0f32;
-        for most in most {
-            largest = largest.max(most);
-        }
-        let most = largest;
+    pub(super) fn scales(most: f32) -> [f32; 2] {
         let inverse = 127.0 / most;
-        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-        let mut quants = [0; BLOCK];
-        let mut sums: Lanes = [0.0; 8];
-        for (part, x) in quants.as_chunks_mut::<8>().0.iter_mut().zip(x.as_chunks::<8>().0) {
-            for ((quant, x), sum) in part.iter_mut().zip(x).zip(&mut sums) {
-                let rounded = (x * inverse).round_ties_even();
-                *sum += rounded; // whole numbers: exact
-                *quant = rounded as i8;
-            }
-        }
-        let scale = most / 127.0;
-        Self { quants, scale, sum: scale * sum(sums) }
+        [most / 127.0, if inverse.is_finite() { inverse } else { 0.0 }]
+    }
+
+    #[inline(always)]
+    pub(super) fn new(quants: [i8; BLOCK], scale: f32, sum: i32) -> Self {
+        Self { quants, scale, sum: scale * sum as f32 }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::Isa;
+
+    fn quantised(x: [f32; BLOCK]) -> [ActivationBlock; 1] {
+        let [mut blocks, mut others] = [[ActivationBlock::default()]; 2];
+        Isa::Scalar.quantise(&[x], &mut blocks);
+        Isa::of_machine().quantise(&[x], &mut others);
+        assert_eq!(blocks, others);
+        blocks
+    }
 
     #[test]
     fn a_block_is_within_half_a_step_of_what_it_stands_for() {
         let x: [f32; BLOCK] = std::array::from_fn(|i| (i as f32 - 11.0) * 0.37);
-        let block = ActivationBlock::new(&x);
+        let [block] = quantised(x);
         assert_eq!(block.quants[31], 127);
         for (quant, x) in block.quants.iter().zip(x) {
             assert!((f32::from(*quant) * block.scale - x).abs() <= block.scale * 0.5001);
@@ -154,9 +137,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_a_number_becomes_nothing() {
+        let mut x = [1.0; BLOCK];
+        (x[3], x[9]) = (f32::NAN, -2.0);
+        let [block] = quantised(x);
+        assert_eq!((block.quants[3], block.quants[9], block.quants[10]), (0, -127, 64));
+    }
+
+    #[test]
     fn nothing_becomes_nothing() {
         for x in [0.0, f32::from_bits(1)] {
-            let block = ActivationBlock::new(&[x; BLOCK]);
+            let [block] = quantised([x; BLOCK]);
             assert_eq!((block.quants, block.sum.to_bits()), ([0; BLOCK], 0));
         }
     }

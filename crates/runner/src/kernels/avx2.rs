@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::activations::{ActivationBlock, quantised};
+use super::activations::ActivationBlock;
 use super::lanes::{self, Lanes};
 use super::number::{Eight, Number};
 use super::packed::{Tile4, Tile8, TileF32};
@@ -71,6 +71,32 @@ fn register(x: Eight<'_>) -> __m256 {
 fn lanes_of(x: __m256) -> Lanes {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     unsafe { std::mem::transmute::<__m256, Lanes>(x) }
+}
+
+#[allow(unsafe_code, reason = "a register as an array")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn quants_of(x: __m256i) -> [i8; 32] {
+    // SAFETY: both are 32 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<__m256i, [i8; 32]>(x) }
+}
+
+/// The largest of eight numbers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn largest(x: __m256) -> f32 {
+    let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+}
+
+/// The sum of eight whole numbers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sum_of(x: __m256i) -> i32 {
+    let four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
 }
 
 /// Four activations, eight times.
@@ -290,8 +316,33 @@ pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
     lanes::gated(gate, up)
 }
 
-/// As [`quantised`].
-#[target_feature(enable = "avx2,fma")]
+/// As [`super::scalar::quantise`].
+#[target_feature(enable = "avx2,f16c")]
 pub(super) fn quantise(x: &[[f32; 32]], blocks: &mut [ActivationBlock]) {
-    quantised(x, blocks);
+    let sign = _mm256_set1_ps(-0.0);
+    for (block, x) in blocks.iter_mut().zip(x) {
+        let mut parts = [_mm256_setzero_ps(); 4];
+        let mut most = _mm256_setzero_ps();
+        for (part, x) in parts.iter_mut().zip(x.as_chunks::<LANES>().0) {
+            *part = register(Eight::Floats(x));
+            // What is not a number does not count.
+            most = _mm256_max_ps(_mm256_andnot_ps(sign, *part), most);
+        }
+        let [scale, inverse] = ActivationBlock::scales(largest(most));
+        let inverse = _mm256_set1_ps(inverse);
+        let mut whole = [_mm256_setzero_si256(); 4];
+        let mut sum = _mm256_setzero_si256();
+        for (whole, part) in whole.iter_mut().zip(parts) {
+            let product = _mm256_mul_ps(part, inverse);
+            let number = _mm256_cmp_ps::<_CMP_ORD_Q>(product, product);
+            *whole = _mm256_cvtps_epi32(_mm256_and_ps(product, number));
+            sum = _mm256_add_epi32(sum, *whole);
+        }
+        let halves =
+            [_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3])];
+        // Packing leaves fours in the order of its two halves.
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let quants = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(halves[0], halves[1]), order);
+        *block = ActivationBlock::new(quants_of(quants), scale, sum_of(sum));
+    }
 }

@@ -1,4 +1,4 @@
-use super::activations::{ActivationBlock, quantised};
+use super::activations::ActivationBlock;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
 use super::lanes::{self, Lanes};
@@ -80,7 +80,7 @@ impl Isa {
 
     /// Blocks of activations, quantised into `blocks`, as many of each.
     pub(super) fn quantise(self, x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
-        dispatch!(self, quantised(x, blocks), avx2::quantise(x, blocks));
+        dispatch!(self, scalar::quantise(x, blocks), avx2::quantise(x, blocks));
     }
 
     /// As [`lanes::normed`].

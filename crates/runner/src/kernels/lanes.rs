@@ -19,10 +19,13 @@ pub(super) fn exp(x: Lanes) -> Lanes {
     const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
     const POLYNOMIAL: [f32; 6] =
         [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5];
+    /// Added to a small number, it leaves a whole one in the last bits: a conversion to integers would be done number by number.
+    const WHOLE: f32 = 1.5 * (1u32 << 23) as f32;
     let mut result = [0.0; 8];
     for (result, x) in result.iter_mut().zip(x) {
         let x = x.clamp(-87.0, 88.0);
-        let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+        let shifted = x * std::f32::consts::LOG2_E + WHOLE;
+        let n = shifted - WHOLE;
         let r = n.mul_add(-LN_2[1], n.mul_add(-LN_2[0], x));
         let mut p = 0.0f32;
         for c in POLYNOMIAL {
@@ -30,7 +33,7 @@ pub(super) fn exp(x: Lanes) -> Lanes {
         }
         let p = (r * r).mul_add(p, r) + 1.0;
         // -126 ≤ n ≤ 127, so the exponent is that of a normal number.
-        *result = p * f32::from_bits((n as i32 + 127).cast_unsigned() << 23);
+        *result = p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     }
     result
 }

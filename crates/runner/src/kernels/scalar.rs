@@ -6,7 +6,7 @@ use super::activations::ActivationBlock;
 use super::lanes::Lanes;
 use super::number::Number;
 use super::packed::{Tile4, Tile8, TileF32};
-use super::{KEYS, LANES};
+use super::{BLOCK, KEYS, LANES};
 
 /// Eight rows of weights with `N` rows of activations.
 pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
@@ -50,6 +50,17 @@ fn sums<T, const N: usize>(
             tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| add(tile, lane, x, sum))
         })
     })
+}
+
+/// Quantises blocks, as many of each: the largest number becomes ±127, halves go to the even neighbour, what is no number to nought.
+pub(super) fn quantise(x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
+    for (block, x) in blocks.iter_mut().zip(x) {
+        let most = x.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let [scale, inverse] = ActivationBlock::scales(most);
+        let quants = x.map(|x| (x * inverse).round_ties_even() as i8);
+        let sum = quants.iter().map(|quant| i32::from(*quant)).sum();
+        *block = ActivationBlock::new(quants, scale, sum);
+    }
 }
 
 /// Sixteen rows of unquantised weights with `N` rows of activations.
