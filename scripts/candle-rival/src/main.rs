@@ -69,7 +69,9 @@ fn decode(model: &mut ModelWeights, depth: usize, count: usize) -> Result<f64> {
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let [path, what, numbers @ ..] = words.as_slice() else { bail!("usage: MODEL.gguf prefill N | decode DEPTH GEN") };
+    let [path, what, numbers @ ..] = words.as_slice() else {
+        bail!("usage: MODEL.gguf prefill N | decode DEPTH GEN")
+    };
     let numbers = numbers.iter().map(|word| word.parse()).collect::<Result<Vec<usize>, _>>()?;
     if numbers.iter().sum::<usize>() + WARM > POSITIONS {
         bail!("candle's quantised Llama stops at {POSITIONS} positions");

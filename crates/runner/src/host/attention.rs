@@ -8,9 +8,6 @@ use crate::kernels::{Isa, KEYS, Number};
 
 /// Entries that are gone through at a time: what is summed up within a chunk does not depend on what other entries there are.
 pub(super) const CHUNK: usize = 4 * PAGE;
-/// Queries that one pass of the kernels takes.
-const AT_ONCE: usize = 3;
-
 /// Numbers that a query has of some entries: its largest score, the sum of weights, and weighted values.
 pub(super) const fn partial(width: usize) -> usize {
     2 + width
@@ -62,7 +59,9 @@ impl<T: Number> Head<T> {
             let weights = &mut weights[first..];
             match T::as_floats(tile) {
                 Some(tile) => scores(isa, tile, queries.rows, weights),
-                None if queries.rows.len() <= AT_ONCE => scores(isa, tile, queries.rows, weights),
+                None if queries.rows.len() <= isa.queries() => {
+                    scores(isa, tile, queries.rows, weights);
+                }
                 None => {
                     keys.resize(tile.len(), [0.0; KEYS]);
                     isa.widen(tile.as_flattened(), keys.as_flattened_mut());
@@ -101,7 +100,7 @@ impl<T: Number> Head<T> {
                 Some(values) => {
                     weigh(isa, values.as_flattened(), shape, (weights, count), partials);
                 }
-                None if queries.rows.len() <= AT_ONCE => {
+                None if queries.rows.len() <= isa.queries() => {
                     weigh(isa, values, shape, (weights, count), partials);
                 }
                 None => {
@@ -132,15 +131,19 @@ fn scores<T: Number>(isa: Isa, tile: &[[T; KEYS]], queries: &[&[f32]], weights: 
         for (row, found) in (row..).zip(found) {
             weights[row * CHUNK..][..KEYS].copy_from_slice(found);
         }
+        found.len()
     };
-    for (block, queries) in queries.chunks(AT_ONCE).enumerate() {
-        let row = block * AT_ONCE;
-        match *queries {
-            [a, b, c] => put(row, &isa.scores(tile, [a, b, c])),
+    let mut row = 0;
+    while row < queries.len() {
+        row += match queries[row..] {
+            [a, b, c, d, e, f, ..] if isa.queries() == 6 => {
+                put(row, &isa.scores(tile, [a, b, c, d, e, f]))
+            }
+            [a, b, c, ..] => put(row, &isa.scores(tile, [a, b, c])),
             [a, b] => put(row, &isa.scores(tile, [a, b])),
             [a] => put(row, &isa.scores(tile, [a])),
-            _ => {}
-        }
+            [] => return,
+        };
     }
 }
 
@@ -153,13 +156,27 @@ fn weigh<T: Number>(
     partials: &mut [f32],
 ) {
     let stride = partial(width);
-    let weights = |row: usize| &weights[row * CHUNK..][..count];
-    for row in (0..queries).step_by(AT_ONCE) {
+    let mut row = 0;
+    while row < queries {
+        let of = |next: usize| &weights[(row + next) * CHUNK..][..count];
         let out = (&mut partials[row * stride + 2..], stride);
-        match queries - row {
-            1 => isa.weigh(values, width, [weights(row)], out),
-            2 => isa.weigh(values, width, [0, 1].map(|next| weights(row + next)), out),
-            _ => isa.weigh(values, width, [0, 1, 2].map(|next| weights(row + next)), out),
-        }
+        row += match queries - row {
+            6.. if isa.queries() == 6 => {
+                isa.weigh(values, width, [0, 1, 2, 3, 4, 5].map(of), out);
+                6
+            }
+            3.. => {
+                isa.weigh(values, width, [0, 1, 2].map(of), out);
+                3
+            }
+            2 => {
+                isa.weigh(values, width, [0, 1].map(of), out);
+                2
+            }
+            _ => {
+                isa.weigh(values, width, [of(0)], out);
+                1
+            }
+        };
     }
 }

@@ -19,7 +19,7 @@ use super::{KEYS, LANES};
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn unsigned(bytes: [u8; 32]) -> __m256i {
+pub(super) fn unsigned(bytes: [u8; 32]) -> __m256i {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     unsafe { std::mem::transmute::<[u8; 32], __m256i>(bytes) }
 }
@@ -27,7 +27,7 @@ fn unsigned(bytes: [u8; 32]) -> __m256i {
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn signed(bytes: [i8; 32]) -> __m256i {
+pub(super) fn signed(bytes: [i8; 32]) -> __m256i {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     unsafe { std::mem::transmute::<[i8; 32], __m256i>(bytes) }
 }
@@ -36,7 +36,7 @@ fn signed(bytes: [i8; 32]) -> __m256i {
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-fn floats(halves: [u16; 8]) -> __m256 {
+pub(super) fn floats(halves: [u16; 8]) -> __m256 {
     // SAFETY: both are 16 bytes, and any bits are a value of either.
     _mm256_cvtph_ps(unsafe { std::mem::transmute::<[u16; 8], __m128i>(halves) })
 }
@@ -54,13 +54,14 @@ fn halves(x: &TileF32) -> [__m256; 2] {
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-fn register(x: Eight<'_>) -> __m256 {
+pub(super) fn register(x: Eight<'_>) -> __m256 {
     match x {
         // SAFETY: both are 32 bytes, and any bits are a value of either.
         Eight::Floats(x) => unsafe { std::mem::transmute::<Lanes, __m256>(*x) },
-        // SAFETY: both are 16 bytes, and any bits are a value of either.
         Eight::Halves(x) => {
-            _mm256_cvtph_ps(unsafe { std::mem::transmute::<[f16; 8], __m128i>(*x) })
+            // SAFETY: both are 16 bytes, and any bits are a value of either.
+            let halves = unsafe { std::mem::transmute::<[f16; 8], __m128i>(*x) };
+            _mm256_cvtph_ps(halves)
         }
     }
 }
@@ -68,7 +69,7 @@ fn register(x: Eight<'_>) -> __m256 {
 #[allow(unsafe_code, reason = "a register as an array")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn lanes_of(x: __m256) -> Lanes {
+pub(super) fn lanes_of(x: __m256) -> Lanes {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     unsafe { std::mem::transmute::<__m256, Lanes>(x) }
 }
@@ -114,7 +115,7 @@ pub(super) fn fetch<T>(tile: &T) {
 /// Four activations, eight times.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn broadcast(quants: &[i8; 32], quad: usize) -> __m256i {
+pub(super) fn broadcast(quants: &[i8; 32], quad: usize) -> __m256i {
     let four = quants.as_chunks::<4>().0[quad].map(|quant| quant.to_ne_bytes()[0]);
     _mm256_set1_epi32(i32::from_ne_bytes(four))
 }
@@ -258,7 +259,7 @@ pub(super) fn weigh<T: Number, const N: usize>(
 /// [`weigh`] in `8 · PARTS` columns.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
+pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
     (values, width): (&[T], usize),
     column: usize,
     weights: [&[f32]; N],

@@ -1,10 +1,10 @@
 use super::activations::ActivationBlock;
-#[cfg(target_arch = "x86_64")]
-use super::avx2;
 use super::lanes::{self, Lanes};
 use super::number::Number;
 use super::packed::{Tile4, Tile8, TileF32};
 use super::{BLOCK, KEYS, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// Which instructions the loops are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,21 +14,31 @@ pub(crate) enum Isa {
     /// AVX2, FMA and F16C; made by [`Isa::of_machine`] alone, so that whoever holds it may use them.
     #[cfg(target_arch = "x86_64")]
     Avx2(Found),
+    /// AVX-512 with VNNI besides.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Found),
 }
 
 /// That the instructions are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found(());
 
-/// Calls a loop of the right kind.
+/// Calls a loop of the right kind. Without one for AVX-512, AVX2's serves there too.
 macro_rules! dispatch {
     ($isa:expr, $scalar:expr, $avx2:expr) => {
+        dispatch!($isa, $scalar, $avx2, $avx2)
+    };
+    ($isa:expr, $scalar:expr, $avx2:expr, $avx512:expr) => {
         match $isa {
             Self::Scalar => $scalar,
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code, reason = "calls a function for instructions that are there")]
             // SAFETY: `Found` is made only where they are.
             Self::Avx2(Found(())) => unsafe { $avx2 },
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code, reason = "calls a function for instructions that are there")]
+            // SAFETY: as above.
+            Self::Avx512(Found(())) => unsafe { $avx512 },
         }
     };
 }
@@ -36,14 +46,33 @@ macro_rules! dispatch {
 impl Isa {
     /// The fastest that this machine has.
     pub(crate) fn of_machine() -> Self {
+        Self::all().pop().unwrap_or(Self::Scalar)
+    }
+
+    /// All that this machine has, the fastest last.
+    pub(crate) fn all() -> Vec<Self> {
+        #[allow(unused_mut, reason = "other machines have no more")]
+        let mut all = vec![Self::Scalar];
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
         {
-            return Self::Avx2(Found(()));
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") && has!("f16c") {
+                all.push(Self::Avx2(Found(())));
+                if has!("avx512f") && has!("avx512vl") && has!("avx512vnni") {
+                    all.push(Self::Avx512(Found(())));
+                }
+            }
         }
-        Self::Scalar
+        all
+    }
+
+    /// Queries that a loop over a cache takes at once, as many as registers hold.
+    pub(crate) fn queries(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => 6,
+            _ => 3,
+        }
     }
 
     /// Eight rows of 4-bit weights with `N` rows of activations.
@@ -52,7 +81,12 @@ impl Isa {
         tiles: &[Tile4],
         rows: [&[ActivationBlock]; N],
     ) -> [Lanes; N] {
-        dispatch!(self, scalar::four(tiles, rows), avx2::four(tiles, rows))
+        dispatch!(
+            self,
+            scalar::four(tiles, rows),
+            avx2::four(tiles, rows),
+            avx512::four(tiles, rows)
+        )
     }
 
     /// Eight rows of 8-bit weights with `N` rows of activations.
@@ -61,7 +95,12 @@ impl Isa {
         tiles: &[Tile8],
         rows: [&[ActivationBlock]; N],
     ) -> [Lanes; N] {
-        dispatch!(self, scalar::eight(tiles, rows), avx2::eight(tiles, rows))
+        dispatch!(
+            self,
+            scalar::eight(tiles, rows),
+            avx2::eight(tiles, rows),
+            avx512::eight(tiles, rows)
+        )
     }
 
     /// Sixteen rows of unquantised weights with `N` rows of activations.
@@ -70,7 +109,12 @@ impl Isa {
         tiles: &[TileF32],
         rows: [&[f32]; N],
     ) -> [TileF32; N] {
-        dispatch!(self, scalar::dense(tiles, rows), avx2::dense(tiles, rows))
+        dispatch!(
+            self,
+            scalar::dense(tiles, rows),
+            avx2::dense(tiles, rows),
+            avx512::dense(tiles, rows)
+        )
     }
 
     /// `gate · sigmoid(gate) · up`
@@ -98,7 +142,12 @@ impl Isa {
         tile: &[[T; KEYS]],
         queries: [&[f32]; N],
     ) -> [[f32; KEYS]; N] {
-        dispatch!(self, scalar::scores(tile, queries), avx2::scores(tile, queries))
+        dispatch!(
+            self,
+            scalar::scores(tile, queries),
+            avx2::scores(tile, queries),
+            avx512::scores(tile, queries)
+        )
     }
 
     /// As [`lanes::soften`].
@@ -117,13 +166,14 @@ impl Isa {
         dispatch!(
             self,
             scalar::weigh(values, width, weights, out),
-            avx2::weigh(values, width, weights, out)
+            avx2::weigh(values, width, weights, out),
+            avx512::weigh(values, width, weights, out)
         );
     }
 
     /// As [`scalar::widen`].
     pub(crate) fn widen<T: Number>(self, from: &[T], to: &mut [f32]) {
-        dispatch!(self, scalar::widen(from, to), avx2::widen(from, to));
+        dispatch!(self, scalar::widen(from, to), avx2::widen(from, to), avx512::widen(from, to));
     }
 
     /// As [`lanes::merge`].

@@ -13,6 +13,9 @@ pub(crate) trait Number:
     /// Eight of them as they are.
     fn eight(x: &[Self; 8]) -> Eight<'_>;
 
+    /// Sixteen of them as they are.
+    fn sixteen(x: &[Self; 16]) -> Sixteen<'_>;
+
     /// All of them, if they are floats already.
     fn as_floats<const N: usize>(x: &[[Self; N]]) -> Option<&[[f32; N]]>;
 }
@@ -24,6 +27,13 @@ pub(crate) enum Eight<'a> {
     Halves(&'a [f16; 8]),
 }
 
+/// Sixteen numbers of a cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sixteen<'a> {
+    Floats(&'a [f32; 16]),
+    Halves(&'a [f16; 16]),
+}
+
 impl Number for f32 {
     fn round(from: &[f32], to: &mut [Self]) {
         to.copy_from_slice(from);
@@ -32,6 +42,11 @@ impl Number for f32 {
     #[inline(always)]
     fn eight(x: &[Self; 8]) -> Eight<'_> {
         Eight::Floats(x)
+    }
+
+    #[inline(always)]
+    fn sixteen(x: &[Self; 16]) -> Sixteen<'_> {
+        Sixteen::Floats(x)
     }
 
     fn as_floats<const N: usize>(x: &[[Self; N]]) -> Option<&[[f32; N]]> {
@@ -47,6 +62,11 @@ impl Number for f16 {
     #[inline(always)]
     fn eight(x: &[Self; 8]) -> Eight<'_> {
         Eight::Halves(x)
+    }
+
+    #[inline(always)]
+    fn sixteen(x: &[Self; 16]) -> Sixteen<'_> {
+        Sixteen::Halves(x)
     }
 
     fn as_floats<const N: usize>(_: &[[Self; N]]) -> Option<&[[f32; N]]> {

@@ -28,7 +28,9 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     let tile = keys.as_chunks().0;
     let three = isa.scores(tile, [&*queries[0], &*queries[1], &*queries[2]]);
     let one = isa.scores(tile, [&*queries[1]]);
+    let six = isa.scores(tile, [0, 0, 2, 2, 1, 1].map(|query| &*queries[query]));
     assert_eq!(bits(&three[1]), bits(&one[0]), "a query in company");
+    assert_eq!(bits(&three[1]), bits(&six[4]), "a query in more company");
 
     let values: Vec<T> = rounded(&random(40 * width, 7));
     let weights: Vec<Vec<f32>> = (0..3).map(|query| random(37, 8 + query)).collect();
@@ -51,14 +53,16 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
 fn loops_over_a_cache_give_the_same_bits_by_any_instructions() {
     for head_dim in [4, 8, 24, 64, 72, 128] {
         for of in [loops::<f32>, loops::<f16>] {
-            assert_eq!(of(Isa::Scalar, head_dim), of(Isa::of_machine(), head_dim), "{head_dim}");
+            for isa in Isa::all() {
+                assert_eq!(of(isa, head_dim), of(Isa::Scalar, head_dim), "{isa:?}, {head_dim}");
+            }
         }
     }
 }
 
 #[test]
 fn weights_are_a_softmax_before_its_division() {
-    for isa in [Isa::Scalar, Isa::of_machine()] {
+    for isa in Isa::all() {
         for seen in [1, 5, 8, 30, 32] {
             let scores = random(32, 3);
             let mut weights = scores.clone();
@@ -88,7 +92,7 @@ fn weights_are_a_softmax_before_its_division() {
 
 #[test]
 fn parts_merge_to_the_whole() {
-    for isa in [Isa::Scalar, Isa::of_machine()] {
+    for isa in Isa::all() {
         let (scores, values) = (random(64, 4), random(64, 5));
         let part = |range: std::ops::Range<usize>| {
             let mut weights = scores[range.clone()].to_vec();

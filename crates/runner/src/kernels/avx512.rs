@@ -1,0 +1,226 @@
+//! The same loops for AVX-512 with VNNI, where they gain by it: sixteen numbers at a time, and dot products of bytes in one instruction. Numbers side by side
+//! do not meet, and dot products are whole numbers, so the bits are AVX2's.
+
+#[allow(clippy::wildcard_imports, reason = "instructions")]
+use std::arch::x86_64::*;
+
+use half::f16;
+
+use super::activations::ActivationBlock;
+use super::avx2::{broadcast, fetch, floats, lanes_of, signed, unsigned, weigh_columns};
+use super::lanes::Lanes;
+use super::number::{Number, Sixteen};
+use super::packed::{Tile4, Tile8, TileF32};
+use super::{KEYS, LANES};
+
+/// Numbers in a register.
+const WIDE: usize = 16;
+
+/// Sixteen numbers of a cache as floats.
+#[allow(unsafe_code, reason = "an array as a register")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn register(x: Sixteen<'_>) -> __m512 {
+    match x {
+        // SAFETY: both are 64 bytes, and any bits are a value of either.
+        Sixteen::Floats(x) => unsafe { std::mem::transmute::<[f32; 16], __m512>(*x) },
+        Sixteen::Halves(x) => {
+            // SAFETY: both are 32 bytes, and any bits are a value of either.
+            let halves = unsafe { std::mem::transmute::<[f16; 16], __m256i>(*x) };
+            _mm512_cvtph_ps(halves)
+        }
+    }
+}
+
+#[allow(unsafe_code, reason = "a register as an array")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn array_of(x: __m512) -> [f32; WIDE] {
+    // SAFETY: both are 64 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<__m512, [f32; WIDE]>(x) }
+}
+
+/// As [`super::scalar::four`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
+    let nibble = _mm256_set1_epi8(15);
+    let mut sums = [_mm256_setzero_ps(); N];
+    let rows = rows.map(|row| &row[..tiles.len()]);
+    for (block, tile) in tiles.iter().enumerate() {
+        if N == 1 {
+            fetch(tile);
+        }
+        // Two sums that do not wait for each other.
+        let mut dots = [[_mm256_setzero_si256(); 2]; N];
+        for (quad, pairs) in tile.quants.iter().enumerate() {
+            let pairs = unsigned(*pairs);
+            let low = _mm256_and_si256(pairs, nibble);
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
+            for (dots, row) in dots.iter_mut().zip(rows) {
+                let quants = &row[block].quants;
+                dots[0] = _mm256_dpbusd_epi32(dots[0], low, broadcast(quants, quad));
+                dots[1] = _mm256_dpbusd_epi32(dots[1], high, broadcast(quants, 4 + quad));
+            }
+        }
+        let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));
+        for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
+            let x = &row[block];
+            let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(dots[0], dots[1]));
+            *sums = _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, _mm256_set1_ps(x.scale)), *sums);
+            *sums = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sums);
+        }
+    }
+    sums.map(|sums| lanes_of(sums))
+}
+
+/// As [`super::scalar::eight`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
+    let mut sums = [_mm256_setzero_ps(); N];
+    let rows = rows.map(|row| &row[..tiles.len()]);
+    for (block, tile) in tiles.iter().enumerate() {
+        if N == 1 {
+            fetch(tile);
+        }
+        let mut dots = [[_mm256_setzero_si256(); 2]; N];
+        for (quad, weights) in tile.quants.iter().enumerate() {
+            let weights = signed(*weights);
+            // One factor must have no sign: the other takes it.
+            let sizes = _mm256_abs_epi8(weights);
+            for (dots, row) in dots.iter_mut().zip(rows) {
+                let x = _mm256_sign_epi8(broadcast(&row[block].quants, quad), weights);
+                dots[quad % 2] = _mm256_dpbusd_epi32(dots[quad % 2], sizes, x);
+            }
+        }
+        let scales = floats(tile.scales);
+        for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
+            let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(dots[0], dots[1]));
+            let scales = _mm256_mul_ps(scales, _mm256_set1_ps(row[block].scale));
+            *sums = _mm256_fmadd_ps(dots, scales, *sums);
+        }
+    }
+    sums.map(|sums| lanes_of(sums))
+}
+
+/// As [`super::scalar::dense`].
+#[target_feature(enable = "avx512f")]
+pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [TileF32; N] {
+    let mut sums = [_mm512_setzero_ps(); N];
+    let rows = rows.map(|row| &row[..tiles.len()]);
+    for (column, tile) in tiles.iter().enumerate() {
+        if N == 1 {
+            fetch(tile);
+        }
+        let tile = register(Sixteen::Floats(tile));
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            *sums = _mm512_fmadd_ps(tile, _mm512_set1_ps(row[column]), *sums);
+        }
+    }
+    sums.map(|sums| array_of(sums))
+}
+
+/// As [`super::scalar::scores`].
+#[target_feature(enable = "avx512f")]
+pub(super) fn scores<T: Number, const N: usize>(
+    tile: &[[T; KEYS]],
+    queries: [&[f32]; N],
+) -> [[f32; KEYS]; N] {
+    let mut sums = [[_mm512_setzero_ps(); KEYS / WIDE]; N];
+    let queries = queries.map(|query| &query[..tile.len()]);
+    for (channel, keys) in tile.iter().enumerate() {
+        if N <= 3 {
+            fetch(keys);
+        }
+        let keys = keys.as_chunks::<WIDE>().0;
+        let keys = [register(T::sixteen(&keys[0])), register(T::sixteen(&keys[1]))];
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            let x = _mm512_set1_ps(query[channel]);
+            sums[0] = _mm512_fmadd_ps(keys[0], x, sums[0]);
+            sums[1] = _mm512_fmadd_ps(keys[1], x, sums[1]);
+        }
+    }
+    let mut found = [[0.0; KEYS]; N];
+    for (found, sums) in found.iter_mut().zip(sums) {
+        for (found, sums) in found.as_chunks_mut::<WIDE>().0.iter_mut().zip(sums) {
+            *found = array_of(sums);
+        }
+    }
+    found
+}
+
+/// As [`super::scalar::weigh`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f")]
+pub(super) fn weigh<T: Number, const N: usize>(
+    values: &[T],
+    width: usize,
+    weights: [&[f32]; N],
+    (out, stride): (&mut [f32], usize),
+) {
+    let mut column = 0;
+    while column + 4 * WIDE <= width {
+        weigh_wide::<T, N, 4>((values, width), column, weights, (out, stride));
+        column += 4 * WIDE;
+    }
+    while column + WIDE <= width {
+        weigh_wide::<T, N, 1>((values, width), column, weights, (out, stride));
+        column += WIDE;
+    }
+    if column < width {
+        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride));
+    }
+}
+
+/// [`weigh`] in `16 · PARTS` columns.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
+    (values, width): (&[T], usize),
+    column: usize,
+    weights: [&[f32]; N],
+    (out, stride): (&mut [f32], usize),
+) {
+    let mut sums = [[_mm512_setzero_ps(); PARTS]; N];
+    for (row, sums) in sums.iter_mut().enumerate() {
+        let out = &out[row * stride + column..][..PARTS * WIDE];
+        for (sum, out) in sums.iter_mut().zip(out.as_chunks::<WIDE>().0) {
+            *sum = register(Sixteen::Floats(out));
+        }
+    }
+    let entries = weights[0].len();
+    let weights = weights.map(|weights| &weights[..entries]);
+    for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
+        let value = value[column..][..PARTS * WIDE].as_chunks::<WIDE>().0;
+        if N <= 3 {
+            value.iter().for_each(fetch);
+        }
+        let mut parts = [_mm512_setzero_ps(); PARTS];
+        for (part, value) in parts.iter_mut().zip(value) {
+            *part = register(T::sixteen(value));
+        }
+        for (sums, weights) in sums.iter_mut().zip(weights) {
+            let x = _mm512_set1_ps(weights[entry]);
+            for (sum, part) in sums.iter_mut().zip(parts) {
+                *sum = _mm512_fmadd_ps(part, x, *sum);
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        let out = &mut out[row * stride + column..][..PARTS * WIDE];
+        for (sum, out) in sums.iter().zip(out.as_chunks_mut::<WIDE>().0) {
+            *out = array_of(*sum);
+        }
+    }
+}
+
+/// As [`super::scalar::widen`].
+#[target_feature(enable = "avx2,f16c,avx512f")]
+pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
+    let (many, few) = from.as_chunks::<WIDE>();
+    let (wide, rest) = to.split_at_mut(many.len() * WIDE);
+    for (from, to) in many.iter().zip(wide.as_chunks_mut::<WIDE>().0) {
+        *to = array_of(register(T::sixteen(from)));
+    }
+    for (from, to) in few.as_chunks::<LANES>().0.iter().zip(rest.as_chunks_mut::<LANES>().0) {
+        *to = lanes_of(super::avx2::register(T::eight(from)));
+    }
+}
