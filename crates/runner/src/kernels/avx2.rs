@@ -6,10 +6,12 @@
 #[allow(clippy::wildcard_imports, reason = "instructions")]
 use std::arch::x86_64::*;
 
+use std::f32::consts::LOG2_E;
+
 use half::f16;
 
 use super::activations::ActivationBlock;
-use super::lanes::{self, Lanes};
+use super::lanes::{self, EXPONENTS, LN_2, Lanes, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Tile4, Tile8, TileF32};
 use super::{KEYS, LANES};
@@ -305,10 +307,52 @@ pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     }
 }
 
-/// As [`lanes::soften`].
-#[target_feature(enable = "avx2,fma")]
+/// As [`super::scalar::soften`].
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
-    lanes::soften(scores, count)
+    if count == 0 {
+        scores.fill(0.0);
+        return [f32::MIN, 0.0];
+    }
+    scores[count..].fill(f32::MIN);
+    let mut most = _mm256_set1_ps(f32::MIN);
+    for part in scores.as_chunks::<LANES>().0 {
+        most = _mm256_max_ps(register(Eight::Floats(part)), most);
+    }
+    let largest = largest(most);
+    let mut sums = [_mm256_setzero_ps(); 2];
+    for parts in scores.as_chunks_mut::<LANES>().0.as_chunks_mut::<2>().0 {
+        for (part, sum) in parts.iter_mut().zip(&mut sums) {
+            let below = _mm256_sub_ps(register(Eight::Floats(part)), _mm256_set1_ps(largest));
+            let weights = exp(below);
+            *sum = _mm256_add_ps(*sum, weights);
+            *part = lanes_of(weights);
+        }
+    }
+    scores[count..].fill(0.0);
+    [largest, lanes::sum(lanes_of(_mm256_add_ps(sums[0], sums[1])))]
+}
+
+/// As [`lanes::exp`].
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn exp(x: __m256) -> __m256 {
+    let [least, most] = EXPONENTS.map(|bound| _mm256_set1_ps(bound));
+    // The second operand is what comes out where one is no number.
+    let x = _mm256_min_ps(most, _mm256_max_ps(least, x));
+    let whole = _mm256_set1_ps(WHOLE);
+    let shifted = _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(LOG2_E)), whole);
+    let n = _mm256_sub_ps(shifted, whole);
+    let r = _mm256_fnmadd_ps(n, _mm256_set1_ps(LN_2[0]), x);
+    let r = _mm256_fnmadd_ps(n, _mm256_set1_ps(LN_2[1]), r);
+    let mut p = _mm256_set1_ps(POLYNOMIAL[0]);
+    for c in &POLYNOMIAL[1..] {
+        p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(*c));
+    }
+    let p = _mm256_add_ps(_mm256_fmadd_ps(_mm256_mul_ps(r, r), p, r), _mm256_set1_ps(1.0));
+    let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
+    let power = _mm256_add_epi32(exponent, _mm256_set1_epi32(127 << 23));
+    _mm256_mul_ps(p, _mm256_castsi256_ps(power))
 }
 
 /// As [`lanes::merge`].
@@ -330,9 +374,12 @@ pub(super) fn normed(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
 }
 
 /// As [`lanes::gated`].
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
-    lanes::gated(gate, up)
+    let (gate, up) = (register(Eight::Floats(&gate)), register(Eight::Floats(&up)));
+    let negated = _mm256_xor_ps(gate, _mm256_set1_ps(-0.0));
+    let below = _mm256_add_ps(_mm256_set1_ps(1.0), exp(negated));
+    lanes_of(_mm256_mul_ps(_mm256_div_ps(gate, below), up))
 }
 
 /// As [`super::scalar::quantise`].

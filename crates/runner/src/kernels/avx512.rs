@@ -4,11 +4,13 @@
 #[allow(clippy::wildcard_imports, reason = "instructions")]
 use std::arch::x86_64::*;
 
+use std::f32::consts::LOG2_E;
+
 use half::f16;
 
 use super::activations::ActivationBlock;
 use super::avx2::{broadcast, fetch, floats, lanes_of, signed, unsigned, weigh_columns};
-use super::lanes::Lanes;
+use super::lanes::{self, EXPONENTS, LN_2, Lanes, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Tile4, Tile8, TileF32};
 use super::{KEYS, LANES};
@@ -223,4 +225,55 @@ pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     for (from, to) in few.as_chunks::<LANES>().0.iter().zip(rest.as_chunks_mut::<LANES>().0) {
         *to = lanes_of(super::avx2::register(T::eight(from)));
     }
+}
+
+/// As [`super::scalar::soften`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f")]
+pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
+    if count == 0 {
+        scores.fill(0.0);
+        return [f32::MIN, 0.0];
+    }
+    scores[count..].fill(f32::MIN);
+    let mut most = _mm512_set1_ps(f32::MIN);
+    for part in scores.as_chunks::<WIDE>().0 {
+        most = _mm512_max_ps(register(Sixteen::Floats(part)), most);
+    }
+    let largest = _mm512_reduce_max_ps(most);
+    let mut sums = _mm512_setzero_ps();
+    for part in scores.as_chunks_mut::<WIDE>().0 {
+        let below = _mm512_sub_ps(register(Sixteen::Floats(part)), _mm512_set1_ps(largest));
+        let weights = exp(below);
+        sums = _mm512_add_ps(sums, weights);
+        *part = array_of(weights);
+    }
+    scores[count..].fill(0.0);
+    let sums = array_of(sums);
+    let mut halves = [0.0; LANES];
+    for (lane, half) in halves.iter_mut().enumerate() {
+        *half = sums[lane] + sums[LANES + lane];
+    }
+    [largest, lanes::sum(halves)]
+}
+
+/// As [`lanes::exp`].
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn exp(x: __m512) -> __m512 {
+    let [least, most] = EXPONENTS.map(|bound| _mm512_set1_ps(bound));
+    // The second operand is what comes out where one is no number.
+    let x = _mm512_min_ps(most, _mm512_max_ps(least, x));
+    let whole = _mm512_set1_ps(WHOLE);
+    let shifted = _mm512_add_ps(_mm512_mul_ps(x, _mm512_set1_ps(LOG2_E)), whole);
+    let n = _mm512_sub_ps(shifted, whole);
+    let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(LN_2[0]), x);
+    let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(LN_2[1]), r);
+    let mut p = _mm512_set1_ps(POLYNOMIAL[0]);
+    for c in &POLYNOMIAL[1..] {
+        p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(*c));
+    }
+    let p = _mm512_add_ps(_mm512_fmadd_ps(_mm512_mul_ps(r, r), p, r), _mm512_set1_ps(1.0));
+    let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
+    let power = _mm512_add_epi32(exponent, _mm512_set1_epi32(127 << 23));
+    _mm512_mul_ps(p, _mm512_castsi512_ps(power))
 }

@@ -150,9 +150,14 @@ impl Isa {
         )
     }
 
-    /// As [`lanes::soften`].
+    /// As [`scalar::soften`].
     pub(crate) fn soften(self, scores: &mut [f32], count: usize) -> [f32; 2] {
-        dispatch!(self, lanes::soften(scores, count), avx2::soften(scores, count))
+        dispatch!(
+            self,
+            scalar::soften(scores, count),
+            avx2::soften(scores, count),
+            avx512::soften(scores, count)
+        )
     }
 
     /// As [`scalar::weigh`].

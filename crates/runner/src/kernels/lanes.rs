@@ -11,19 +11,24 @@ pub(super) fn sum(x: Lanes) -> f32 {
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
+/// `ln 2` in two parts.
+pub(super) const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
+/// Of `eʳ = 1 + r + r² · p(r)`, the highest power first.
+pub(super) const POLYNOMIAL: [f32; 6] =
+    [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5];
+/// Added to a small number, it leaves a whole one in the last bits.
+pub(super) const WHOLE: f32 = 1.5 * (1u32 << 23) as f32;
+/// Between which numbers `eˣ` is computed.
+pub(super) const EXPONENTS: [f32; 2] = [-87.0, 88.0];
+
 /// `eˣ`, to about 1.2 units in the last place.
 ///
 /// `x = n · ln 2 + r`: a polynomial for `eʳ` (Cephes' coefficients), and `2ⁿ` through the exponent. Below -87 the result is that of -87, above 88 that of 88.
 #[inline(always)]
 pub(super) fn exp(x: Lanes) -> Lanes {
-    const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
-    const POLYNOMIAL: [f32; 6] =
-        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5];
-    /// Added to a small number, it leaves a whole one in the last bits: a conversion to integers would be done number by number.
-    const WHOLE: f32 = 1.5 * (1u32 << 23) as f32;
     let mut result = [0.0; 8];
     for (result, x) in result.iter_mut().zip(x) {
-        let x = x.clamp(-87.0, 88.0);
+        let x = x.clamp(EXPONENTS[0], EXPONENTS[1]);
         let shifted = x * std::f32::consts::LOG2_E + WHOLE;
         let n = shifted - WHOLE;
         let r = n.mul_add(-LN_2[1], n.mul_add(-LN_2[0], x));
@@ -50,43 +55,6 @@ pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
         *result = gate / (1.0 + *result) * up;
     }
     result
-}
-
-/// Turns the first `count` scores into weights relative to the largest, `e^(score - largest)`, and the others into nought. Returns the largest and the
-/// sum of all weights.
-///
-/// # Shapes
-/// - `scores`: a multiple of eight
-#[inline(always)]
-pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
-    if count == 0 {
-        scores.fill(0.0);
-        return [f32::MIN, 0.0];
-    }
-    scores[count..].fill(f32::MIN);
-    let mut most = [f32::MIN; 8];
-    for part in scores.as_chunks::<8>().0 {
-        for (most, score) in most.iter_mut().zip(part) {
-            *most = most.max(*score);
-        }
-    }
-    let mut largest = f32::MIN;
-    for most in most {
-        largest = largest.max(most);
-    }
-    let mut sums = [0.0; 8];
-    for part in scores.as_chunks_mut::<8>().0 {
-        for score in part.iter_mut() {
-            *score -= largest;
-        }
-        *part = exp(*part);
-        for (sum, weight) in sums.iter_mut().zip(part) {
-            *sum += *weight;
-        }
-    }
-    // What was beyond `count` was too little to change a sum that has a one in it.
-    scores[count..].fill(0.0);
-    [largest, sum(sums)]
 }
 
 /// Brings what some queries have of other entries to what they have of these: largest score, sum of weights, weighted values.

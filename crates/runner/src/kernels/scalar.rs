@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::activations::ActivationBlock;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, exp, sum};
 use super::number::Number;
 use super::packed::{Tile4, Tile8, TileF32};
 use super::{BLOCK, KEYS, LANES};
@@ -128,4 +128,29 @@ pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     {
         *to = T::eight(from).lanes();
     }
+}
+
+/// Turns the first `count` scores into weights relative to the largest, `e^(score - largest)`, and the others into nought. Returns the largest and the
+/// sum of all weights.
+///
+/// # Shapes
+/// - `scores`: a multiple of sixteen
+pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
+    if count == 0 {
+        scores.fill(0.0);
+        return [f32::MIN, 0.0];
+    }
+    scores[count..].fill(f32::MIN);
+    let largest = scores.iter().fold(f32::MIN, |most, score| most.max(*score));
+    let mut sums = [[0.0; LANES]; 2];
+    for (place, part) in scores.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        *part = exp(part.map(|score| score - largest));
+        for (sum, weight) in sums[place % 2].iter_mut().zip(part) {
+            *sum += *weight;
+        }
+    }
+    // What was beyond `count` was too little to change a sum that has a one in it.
+    scores[count..].fill(0.0);
+    let [even, odd] = sums;
+    [largest, sum(std::array::from_fn(|lane| even[lane] + odd[lane]))]
 }

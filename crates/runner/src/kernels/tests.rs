@@ -44,8 +44,11 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
 
     let mut widened = vec![0.0; values.len()];
     isa.widen(&values, &mut widened);
+    let mut weights = random(96, 12);
+    let largest_and_sum = isa.soften(&mut weights, 75);
+
     let mut found: Vec<Vec<u32>> = three.iter().map(|scores| bits(scores)).collect();
-    found.extend([bits(&out), bits(&widened)]);
+    found.extend([bits(&out), bits(&widened), bits(&weights), bits(&largest_and_sum)]);
     found
 }
 
@@ -101,8 +104,8 @@ fn parts_merge_to_the_whole() {
             let value: f32 = weights.iter().zip(&values[range]).map(|(w, v)| w * v).sum();
             vec![largest, sum, value]
         };
-        let (mut merged, whole) = (part(0..40), part(0..64));
-        isa.merge(&mut merged, &part(40..64));
+        let (mut merged, whole) = (part(0..48), part(0..64));
+        isa.merge(&mut merged, &part(48..64));
         assert!(merged.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-4), "{merged:?}");
     }
 }
