@@ -151,13 +151,6 @@ impl Layer {
         } else {
             None
         };
-        let mut gate = reader.matrix(&name("mlp.gate_proj.weight"))?;
-        let mut up = reader.matrix(&name("mlp.up_proj.weight"))?;
-        if gate.is_quantised() != up.is_quantised() {
-            // They are computed side by side.
-            gate = reader.unquantised(&name("mlp.gate_proj.weight"))?;
-            up = reader.unquantised(&name("mlp.up_proj.weight"))?;
-        }
         Ok(Self {
             attention_norm: reader.norm(&name("input_layernorm.weight"))?,
             q: reader.matrix(&name("self_attn.q_proj.weight"))?,
@@ -167,8 +160,8 @@ impl Layer {
             output: reader.matrix(&name("self_attn.o_proj.weight"))?,
             output_bias,
             mlp_norm: reader.norm(&name("post_attention_layernorm.weight"))?,
-            gate,
-            up,
+            gate: reader.matrix(&name("mlp.gate_proj.weight"))?,
+            up: reader.matrix(&name("mlp.up_proj.weight"))?,
             down: reader.matrix(&name("mlp.down_proj.weight"))?,
         })
     }

@@ -13,15 +13,15 @@ use half::f16;
 use super::activations::ActivationBlock;
 use super::lanes::{self, EXPONENTS, LN_2, Lanes, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
-use super::packed::{Tile4, Tile8, TileF32};
-use super::{KEYS, LANES};
+use super::packed::{Group, Tile4, Tile8};
+use super::{KEYS, LANES, OUTPUTS};
 
 // Arrays become registers by their value: loads through pointers are checked where debug assertions are on, which costs half of the speed.
 
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn unsigned(bytes: [u8; 32]) -> __m256i {
+fn unsigned(bytes: [u8; 32]) -> __m256i {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     unsafe { std::mem::transmute::<[u8; 32], __m256i>(bytes) }
 }
@@ -29,7 +29,7 @@ pub(super) fn unsigned(bytes: [u8; 32]) -> __m256i {
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn signed(bytes: [i8; 32]) -> __m256i {
+fn signed(bytes: [i8; 32]) -> __m256i {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     unsafe { std::mem::transmute::<[i8; 32], __m256i>(bytes) }
 }
@@ -38,7 +38,7 @@ pub(super) fn signed(bytes: [i8; 32]) -> __m256i {
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-pub(super) fn floats(halves: [u16; 8]) -> __m256 {
+fn floats(halves: [u16; 8]) -> __m256 {
     // SAFETY: both are 16 bytes, and any bits are a value of either.
     _mm256_cvtph_ps(unsafe { std::mem::transmute::<[u16; 8], __m128i>(halves) })
 }
@@ -47,9 +47,9 @@ pub(super) fn floats(halves: [u16; 8]) -> __m256 {
 #[allow(unsafe_code, reason = "an array as registers")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn halves(x: &TileF32) -> [__m256; 2] {
+fn halves(x: &Group) -> [__m256; 2] {
     // SAFETY: both are 64 bytes, and any bits are a value of either.
-    unsafe { std::mem::transmute::<TileF32, [__m256; 2]>(*x) }
+    unsafe { std::mem::transmute::<Group, [__m256; 2]>(*x) }
 }
 
 /// Eight numbers of a cache as floats.
@@ -114,39 +114,47 @@ pub(super) fn fetch<T>(tile: &T) {
     }
 }
 
-/// Four activations, eight times.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn broadcast(quants: &[i8; 32], quad: usize) -> __m256i {
-    let four = quants.as_chunks::<4>().0[quad].map(|quant| quant.to_ne_bytes()[0]);
-    _mm256_set1_epi32(i32::from_ne_bytes(four))
+/// Four activations as one number.
+#[inline(always)]
+pub(super) fn quad_of(quants: &[i8; 32], quad: usize) -> i32 {
+    i32::from_ne_bytes(quants.as_chunks::<4>().0[quad].map(i8::cast_unsigned))
 }
 
 /// As [`super::scalar::four`].
 #[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+    joined(four_half::<N, 0>(tiles, rows), four_half::<N, 1>(tiles, rows))
+}
+
+/// One half of the outputs.
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
+fn four_half<const N: usize, const HALF: usize>(
+    tiles: &[Tile4],
+    rows: [&[ActivationBlock]; N],
+) -> [__m256; N] {
     let (nibble, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
     let mut sums = [_mm256_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
-        if N == 1 {
+        if N == 1 && HALF == 0 {
             fetch(tile);
         }
         // Eight products of 15 · 127 · 2 fit 16 bits.
         let mut dots = [_mm256_setzero_si256(); N];
         for (quad, pairs) in tile.quants.iter().enumerate() {
-            let pairs = unsigned(*pairs);
+            let pairs = unsigned(pairs.as_chunks().0[HALF]);
             let low = _mm256_and_si256(pairs, nibble);
             let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
             for (dots, row) in dots.iter_mut().zip(rows) {
                 let quants = &row[block].quants;
-                let low = _mm256_maddubs_epi16(low, broadcast(quants, quad));
-                let high = _mm256_maddubs_epi16(high, broadcast(quants, 4 + quad));
+                let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(quad_of(quants, quad)));
+                let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(quad_of(quants, 4 + quad)));
                 *dots = _mm256_add_epi16(*dots, _mm256_add_epi16(low, high));
             }
         }
-        let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));
+        let scales = floats(tile.scales.as_chunks().0[HALF]);
+        let leasts = floats(tile.leasts.as_chunks().0[HALF]);
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
             let x = &row[block];
             let dots = _mm256_cvtepi32_ps(_mm256_madd_epi16(dots, ones));
@@ -154,43 +162,66 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
             *sums = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sums);
         }
     }
-    sums.map(|sums| lanes_of(sums))
+    sums
 }
 
 /// As [`super::scalar::eight`].
 #[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+    joined(eight_half::<N, 0>(tiles, rows), eight_half::<N, 1>(tiles, rows))
+}
+
+/// One half of the outputs.
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
+fn eight_half<const N: usize, const HALF: usize>(
+    tiles: &[Tile8],
+    rows: [&[ActivationBlock]; N],
+) -> [__m256; N] {
     let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
-        if N == 1 {
+        if N == 1 && HALF == 0 {
             fetch(tile);
         }
         let mut dots = [_mm256_setzero_si256(); N];
         for (quad, weights) in tile.quants.iter().enumerate() {
-            let weights = signed(*weights);
+            let weights = signed(weights.as_chunks().0[HALF]);
             // One factor must have no sign: the other takes it.
             let sizes = _mm256_abs_epi8(weights);
             for (dots, row) in dots.iter_mut().zip(rows) {
-                let x = _mm256_sign_epi8(broadcast(&row[block].quants, quad), weights);
+                let x = _mm256_set1_epi32(quad_of(&row[block].quants, quad));
+                let x = _mm256_sign_epi8(x, weights);
                 let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(sizes, x), ones);
                 *dots = _mm256_add_epi32(*dots, pairs);
             }
         }
-        let scales = floats(tile.scales);
+        let scales = floats(tile.scales.as_chunks().0[HALF]);
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
             let scales = _mm256_mul_ps(scales, _mm256_set1_ps(row[block].scale));
             *sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, *sums);
         }
     }
-    sums.map(|sums| lanes_of(sums))
+    sums
+}
+
+/// Both halves of the outputs, row by row.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn joined<const N: usize>(low: [__m256; N], high: [__m256; N]) -> [Group; N] {
+    let mut found = [[0.0; OUTPUTS]; N];
+    for (found, (low, high)) in found.iter_mut().zip(low.into_iter().zip(high)) {
+        let parts = found.as_chunks_mut::<LANES>().0;
+        parts[0] = lanes_of(low);
+        parts[1] = lanes_of(high);
+    }
+    found
 }
 
 /// As [`super::scalar::dense`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [TileF32; N] {
+pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (column, tile) in tiles.iter().enumerate() {
@@ -201,13 +232,7 @@ pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [Ti
             sums[1] = _mm256_fmadd_ps(high, x, sums[1]);
         }
     }
-    let mut found = [[0.0; 16]; N];
-    for (found, [low, high]) in found.iter_mut().zip(sums) {
-        let parts = found.as_chunks_mut::<LANES>().0;
-        parts[0] = lanes_of(low);
-        parts[1] = lanes_of(high);
-    }
-    found
+    joined(sums.map(|[low, _]| low), sums.map(|[_, high]| high))
 }
 
 /// As [`super::scalar::scores`].
@@ -373,13 +398,18 @@ pub(super) fn normed(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     lanes::normed(x, weight, epsilon, out);
 }
 
-/// As [`lanes::gated`].
+/// As [`super::scalar::gated`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
-    let (gate, up) = (register(Eight::Floats(&gate)), register(Eight::Floats(&up)));
-    let negated = _mm256_xor_ps(gate, _mm256_set1_ps(-0.0));
-    let below = _mm256_add_ps(_mm256_set1_ps(1.0), exp(negated));
-    lanes_of(_mm256_mul_ps(_mm256_div_ps(gate, below), up))
+pub(super) fn gated(gate: Group, up: Group) -> Group {
+    let mut result = [0.0; OUTPUTS];
+    let parts = gate.as_chunks::<LANES>().0.iter().zip(up.as_chunks::<LANES>().0);
+    for (result, (gate, up)) in result.as_chunks_mut::<LANES>().0.iter_mut().zip(parts) {
+        let (gate, up) = (register(Eight::Floats(gate)), register(Eight::Floats(up)));
+        let negated = _mm256_xor_ps(gate, _mm256_set1_ps(-0.0));
+        let below = _mm256_add_ps(_mm256_set1_ps(1.0), exp(negated));
+        *result = lanes_of(_mm256_mul_ps(_mm256_div_ps(gate, below), up));
+    }
+    result
 }
 
 /// As [`super::scalar::quantise`].

@@ -9,10 +9,10 @@ use std::f32::consts::LOG2_E;
 use half::f16;
 
 use super::activations::ActivationBlock;
-use super::avx2::{broadcast, fetch, floats, lanes_of, signed, unsigned, weigh_columns};
-use super::lanes::{self, EXPONENTS, LN_2, Lanes, POLYNOMIAL, WHOLE};
+use super::avx2::{fetch, lanes_of, quad_of, weigh_columns};
+use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
-use super::packed::{Tile4, Tile8, TileF32};
+use super::packed::{Group, Tile4, Tile8};
 use super::{KEYS, LANES};
 
 /// Numbers in a register.
@@ -42,71 +42,107 @@ fn array_of(x: __m512) -> [f32; WIDE] {
     unsafe { std::mem::transmute::<__m512, [f32; WIDE]>(x) }
 }
 
+#[allow(unsafe_code, reason = "an array as a register")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn unsigned(bytes: [u8; 64]) -> __m512i {
+    // SAFETY: both are 64 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<[u8; 64], __m512i>(bytes) }
+}
+
+#[allow(unsafe_code, reason = "an array as a register")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn signed(bytes: [i8; 64]) -> __m512i {
+    // SAFETY: both are 64 bytes, and any bits are a value of either.
+    unsafe { std::mem::transmute::<[i8; 64], __m512i>(bytes) }
+}
+
+/// Sixteen halves as floats.
+#[allow(unsafe_code, reason = "an array as a register")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn floats(halves: [u16; 16]) -> __m512 {
+    // SAFETY: both are 32 bytes, and any bits are a value of either.
+    let halves = unsafe { std::mem::transmute::<[u16; 16], __m256i>(halves) };
+    _mm512_cvtph_ps(halves)
+}
+
 /// As [`super::scalar::four`].
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
-pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
-    let nibble = _mm256_set1_epi8(15);
-    let mut sums = [_mm256_setzero_ps(); N];
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+    let nibble = _mm512_set1_epi8(15);
+    let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
         if N == 1 {
             fetch(tile);
         }
-        // Two sums that do not wait for each other.
-        let mut dots = [[_mm256_setzero_si256(); 2]; N];
+        let mut dots = [_mm512_setzero_si512(); N];
         for (quad, pairs) in tile.quants.iter().enumerate() {
             let pairs = unsigned(*pairs);
-            let low = _mm256_and_si256(pairs, nibble);
-            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
+            let low = _mm512_and_si512(pairs, nibble);
+            let high = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), nibble);
             for (dots, row) in dots.iter_mut().zip(rows) {
                 let quants = &row[block].quants;
-                dots[0] = _mm256_dpbusd_epi32(dots[0], low, broadcast(quants, quad));
-                dots[1] = _mm256_dpbusd_epi32(dots[1], high, broadcast(quants, 4 + quad));
+                *dots = _mm512_dpbusd_epi32(*dots, low, _mm512_set1_epi32(quad_of(quants, quad)));
+                let x = _mm512_set1_epi32(quad_of(quants, 4 + quad));
+                *dots = _mm512_dpbusd_epi32(*dots, high, x);
             }
         }
         let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
-            let x = &row[block];
-            let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(dots[0], dots[1]));
-            *sums = _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, _mm256_set1_ps(x.scale)), *sums);
-            *sums = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sums);
+            let (x, dots) = (&row[block], _mm512_cvtepi32_ps(dots));
+            *sums = _mm512_fmadd_ps(dots, _mm512_mul_ps(scales, _mm512_set1_ps(x.scale)), *sums);
+            *sums = _mm512_fmadd_ps(leasts, _mm512_set1_ps(x.sum), *sums);
         }
     }
-    sums.map(|sums| lanes_of(sums))
+    sums.map(|sums| array_of(sums))
 }
 
 /// As [`super::scalar::eight`].
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
-pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
-    let mut sums = [_mm256_setzero_ps(); N];
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+    let zero = _mm512_setzero_si512();
+    let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
         if N == 1 {
             fetch(tile);
         }
-        let mut dots = [[_mm256_setzero_si256(); 2]; N];
+        let mut dots = [zero; N];
         for (quad, weights) in tile.quants.iter().enumerate() {
             let weights = signed(*weights);
             // One factor must have no sign: the other takes it.
-            let sizes = _mm256_abs_epi8(weights);
+            let sizes = _mm512_abs_epi8(weights);
+            let negative = _mm512_movepi8_mask(weights);
             for (dots, row) in dots.iter_mut().zip(rows) {
-                let x = _mm256_sign_epi8(broadcast(&row[block].quants, quad), weights);
-                dots[quad % 2] = _mm256_dpbusd_epi32(dots[quad % 2], sizes, x);
+                let x = _mm512_set1_epi32(quad_of(&row[block].quants, quad));
+                let x = _mm512_mask_sub_epi8(x, negative, zero, x);
+                *dots = _mm512_dpbusd_epi32(*dots, sizes, x);
             }
         }
         let scales = floats(tile.scales);
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
-            let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(dots[0], dots[1]));
-            let scales = _mm256_mul_ps(scales, _mm256_set1_ps(row[block].scale));
-            *sums = _mm256_fmadd_ps(dots, scales, *sums);
+            let scales = _mm512_mul_ps(scales, _mm512_set1_ps(row[block].scale));
+            *sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *sums);
         }
     }
-    sums.map(|sums| lanes_of(sums))
+    sums.map(|sums| array_of(sums))
+}
+
+/// As [`super::scalar::gated`].
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) fn gated(gate: Group, up: Group) -> Group {
+    let (gate, up) = (register(Sixteen::Floats(&gate)), register(Sixteen::Floats(&up)));
+    let negated = _mm512_xor_ps(gate, _mm512_set1_ps(-0.0));
+    let below = _mm512_add_ps(_mm512_set1_ps(1.0), exp(negated));
+    array_of(_mm512_mul_ps(_mm512_div_ps(gate, below), up))
 }
 
 /// As [`super::scalar::dense`].
 #[target_feature(enable = "avx512f")]
-pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [TileF32; N] {
+pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (column, tile) in tiles.iter().enumerate() {

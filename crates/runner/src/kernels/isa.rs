@@ -1,7 +1,7 @@
 use super::activations::ActivationBlock;
-use super::lanes::{self, Lanes};
+use super::lanes;
 use super::number::Number;
-use super::packed::{Tile4, Tile8, TileF32};
+use super::packed::{Group, Tile4, Tile8};
 use super::{BLOCK, KEYS, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -58,12 +58,21 @@ impl Isa {
             use std::arch::is_x86_feature_detected as has;
             if has!("avx2") && has!("fma") && has!("f16c") {
                 all.push(Self::Avx2(Found(())));
-                if has!("avx512f") && has!("avx512vl") && has!("avx512vnni") {
+                if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vnni") {
                     all.push(Self::Avx512(Found(())));
                 }
             }
         }
         all
+    }
+
+    /// Rows of activations that a product takes at once, as many as registers hold.
+    pub(super) fn rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => 8,
+            _ => 4,
+        }
     }
 
     /// Queries that a loop over a cache takes at once, as many as registers hold.
@@ -75,12 +84,12 @@ impl Isa {
         }
     }
 
-    /// Eight rows of 4-bit weights with `N` rows of activations.
+    /// Sixteen rows of 4-bit weights with `N` rows of activations.
     pub(super) fn four<const N: usize>(
         self,
         tiles: &[Tile4],
         rows: [&[ActivationBlock]; N],
-    ) -> [Lanes; N] {
+    ) -> [Group; N] {
         dispatch!(
             self,
             scalar::four(tiles, rows),
@@ -89,12 +98,12 @@ impl Isa {
         )
     }
 
-    /// Eight rows of 8-bit weights with `N` rows of activations.
+    /// Sixteen rows of 8-bit weights with `N` rows of activations.
     pub(super) fn eight<const N: usize>(
         self,
         tiles: &[Tile8],
         rows: [&[ActivationBlock]; N],
-    ) -> [Lanes; N] {
+    ) -> [Group; N] {
         dispatch!(
             self,
             scalar::eight(tiles, rows),
@@ -104,11 +113,7 @@ impl Isa {
     }
 
     /// Sixteen rows of unquantised weights with `N` rows of activations.
-    pub(super) fn dense<const N: usize>(
-        self,
-        tiles: &[TileF32],
-        rows: [&[f32]; N],
-    ) -> [TileF32; N] {
+    pub(super) fn dense<const N: usize>(self, tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
         dispatch!(
             self,
             scalar::dense(tiles, rows),
@@ -118,8 +123,8 @@ impl Isa {
     }
 
     /// `gate · sigmoid(gate) · up`
-    pub(super) fn gated(self, gate: Lanes, up: Lanes) -> Lanes {
-        dispatch!(self, lanes::gated(gate, up), avx2::gated(gate, up))
+    pub(super) fn gated(self, gate: Group, up: Group) -> Group {
+        dispatch!(self, scalar::gated(gate, up), avx2::gated(gate, up), avx512::gated(gate, up))
     }
 
     /// Blocks of activations, quantised into `blocks`, as many of each.

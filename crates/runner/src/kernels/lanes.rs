@@ -43,20 +43,6 @@ pub(super) fn exp(x: Lanes) -> Lanes {
     result
 }
 
-/// `gate · sigmoid(gate) · up`
-#[inline(always)]
-pub(super) fn gated(gate: Lanes, up: Lanes) -> Lanes {
-    let mut result = [0.0; 8];
-    for (negated, gate) in result.iter_mut().zip(gate) {
-        *negated = -gate;
-    }
-    result = exp(result);
-    for (result, (gate, up)) in result.iter_mut().zip(gate.into_iter().zip(up)) {
-        *result = gate / (1.0 + *result) * up;
-    }
-    result
-}
-
 /// Brings what some queries have of other entries to what they have of these: largest score, sum of weights, weighted values.
 ///
 /// # Shapes

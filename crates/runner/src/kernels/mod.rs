@@ -41,7 +41,9 @@ impl Host {
 
 /// Numbers in a block of weights or activations that share a scale.
 pub(crate) const BLOCK: usize = 32;
-/// Outputs that a kernel computes at once.
+/// Outputs that are computed together.
+pub(crate) const OUTPUTS: usize = 16;
+/// Numbers in a register of AVX2, and in an order of additions.
 pub(crate) const LANES: usize = 8;
 /// Keys that stand side by side in a tile of a cache.
 pub(crate) const KEYS: usize = 32;

@@ -7,8 +7,7 @@ use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::columns::Columns;
-use super::lanes::Lanes;
-use super::{Activations, BLOCK, Host, Isa, LANES};
+use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
 use crate::Result;
 
 /// Rows of activations that are taken through all weights before the next: few enough to stay in the nearest caches.
@@ -44,30 +43,30 @@ pub(crate) struct Packed {
 
 #[derive(Debug)]
 enum Tiles {
-    Four(Vec<Tile4>),     // (outputs / 8, inputs / 32)
-    Eight(Vec<Tile8>),    // (outputs / 8, inputs / 32)
-    Floats(Vec<TileF32>), // (outputs / 16, inputs)
+    Four(Vec<Tile4>),   // (outputs / 16, inputs / 32)
+    Eight(Vec<Tile8>),  // (outputs / 16, inputs / 32)
+    Floats(Vec<Group>), // (outputs / 16, inputs)
 }
 
-/// Sixteen rows by one column of unquantised weights.
-pub(super) type TileF32 = [f32; 2 * LANES];
+/// A number for each of the outputs that are computed together.
+pub(super) type Group = [f32; OUTPUTS];
 
-/// Eight rows by 32 columns of `scale · nibble + least`. Four neighbouring columns of a row lie side by side, then those of the next row.
+/// Sixteen rows by 32 columns of `scale · nibble + least`. Four neighbouring columns of a row lie side by side, then those of the next row.
 #[derive(Debug, Clone, Copy)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub(super) struct Tile4 {
-    pub(super) scales: [u16; LANES], // f16
-    pub(super) leasts: [u16; LANES], // f16
+    pub(super) scales: [u16; OUTPUTS], // f16
+    pub(super) leasts: [u16; OUTPUTS], // f16
     /// Columns `4 · quad ..` in the low nibbles, `16 + 4 · quad ..` in the high ones.
-    pub(super) quants: [[u8; BLOCK]; 4],
+    pub(super) quants: [[u8; 4 * OUTPUTS]; 4],
 }
 
 /// The same of `scale · byte`.
 #[derive(Debug, Clone, Copy)]
-#[repr(C, align(16))]
+#[repr(C, align(32))]
 pub(super) struct Tile8 {
-    pub(super) scales: [u16; LANES], // f16
-    pub(super) quants: [[i8; BLOCK]; 8],
+    pub(super) scales: [u16; OUTPUTS], // f16
+    pub(super) quants: [[i8; 4 * OUTPUTS]; 8],
 }
 
 impl Blocks {
@@ -130,15 +129,16 @@ impl Packed {
         let blocks = inputs / BLOCK;
         assert_eq!(stored.bytes.len(), outputs * blocks * kind.bytes(), "bytes of a matrix");
         // Rows that are missing in the last tile weigh nothing.
-        let rows = |group: usize| (0..LANES).take_while(move |lane| group * LANES + lane < outputs);
-        let places = (0..outputs.div_ceil(LANES))
+        let rows =
+            |group: usize| (0..OUTPUTS).take_while(move |lane| group * OUTPUTS + lane < outputs);
+        let places = (0..outputs.div_ceil(OUTPUTS))
             .flat_map(|group| (0..blocks).map(move |block| (group, block)));
         let tiles = match kind {
             Blocks::Q8_0 => {
                 let tile = |(group, block)| {
-                    let mut tile = Tile8 { scales: [0; LANES], quants: [[0; BLOCK]; 8] };
+                    let mut tile = Tile8 { scales: [0; OUTPUTS], quants: [[0; 4 * OUTPUTS]; 8] };
                     rows(group).for_each(|lane| {
-                        tile.set(lane, stored.block(group * LANES + lane, block));
+                        tile.set(lane, stored.block(group * OUTPUTS + lane, block));
                     });
                     tile
                 };
@@ -146,10 +146,11 @@ impl Packed {
             }
             Blocks::Q4_0 | Blocks::Q4_1 => {
                 let tile = |(group, block)| {
-                    let empty = [0; LANES];
-                    let mut tile = Tile4 { scales: empty, leasts: empty, quants: [[0; BLOCK]; 4] };
+                    let empty = [0; OUTPUTS];
+                    let quants = [[0; 4 * OUTPUTS]; 4];
+                    let mut tile = Tile4 { scales: empty, leasts: empty, quants };
                     rows(group).for_each(|lane| {
-                        tile.set(lane, kind, stored.block(group * LANES + lane, block));
+                        tile.set(lane, kind, stored.block(group * OUTPUTS + lane, block));
                     });
                     tile
                 };
@@ -161,12 +162,11 @@ impl Packed {
 
     /// Packs an unquantised matrix, `(outputs, inputs)`.
     pub(crate) fn floats(weights: &[f32], outputs: usize, inputs: usize) -> Self {
-        const WIDTH: usize = 2 * LANES;
         assert_eq!(weights.len(), outputs * inputs, "weights of a matrix");
-        let mut tiles = vec![[0.0; WIDTH]; outputs.div_ceil(WIDTH) * inputs];
+        let mut tiles = vec![[0.0; OUTPUTS]; outputs.div_ceil(OUTPUTS) * inputs];
         for (output, row) in weights.chunks(inputs).enumerate() {
-            for (tile, weight) in tiles[output / WIDTH * inputs..].iter_mut().zip(row) {
-                tile[output % WIDTH] = *weight;
+            for (tile, weight) in tiles[output / OUTPUTS * inputs..].iter_mut().zip(row) {
+                tile[output % OUTPUTS] = *weight;
             }
         }
         Self { tiles: Tiles::Floats(tiles), outputs, inputs }
@@ -189,7 +189,7 @@ impl Packed {
 
     /// A row of the matrix, `(inputs,)`.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
-        let (group, lane) = (row / self.width(), row % self.width());
+        let (group, lane) = (row / OUTPUTS, row % OUTPUTS);
         let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
         match &self.tiles {
             Tiles::Four(tiles) => {
@@ -210,68 +210,62 @@ impl Packed {
         }
     }
 
-    /// Outputs of a group, which are computed together.
-    fn width(&self) -> usize {
-        if self.is_quantised() { LANES } else { 2 * LANES }
-    }
-
     fn groups(&self) -> usize {
-        self.outputs.div_ceil(self.width())
+        self.outputs.div_ceil(OUTPUTS)
     }
 
-    /// Dot products of a group of outputs with rows of activations, handed on row by row and eight by eight, with the first output of the eight.
+    /// Where a group's outputs lie among all.
+    fn outputs_of(&self, group: usize) -> Range<usize> {
+        group * OUTPUTS..(group * OUTPUTS + OUTPUTS).min(self.outputs)
+    }
+
+    /// Dot products of a group of outputs with rows of activations, handed on row by row.
     fn each_row(
         &self,
         isa: Isa,
         group: usize,
         x: &Activations<'_>,
         rows: Range<usize>,
-        mut each: impl FnMut(usize, usize, Lanes),
+        mut each: impl FnMut(usize, Group),
     ) {
         let mut row = rows.start;
         // A row's sums are the same whichever of these it is in.
-        while row + 4 <= rows.end {
-            self.dots(isa, group, x, [0, 1, 2, 3].map(|next| row + next), &mut each);
-            row += 4;
-        }
-        if row + 2 <= rows.end {
-            self.dots(isa, group, x, [row, row + 1], &mut each);
-            row += 2;
-        }
-        if row < rows.end {
-            self.dots(isa, group, x, [row], &mut each);
+        while row < rows.end {
+            row += match rows.end - row {
+                8.. if isa.rows() == 8 => self.dots(
+                    isa,
+                    group,
+                    x,
+                    [0, 1, 2, 3, 4, 5, 6, 7].map(|next| row + next),
+                    &mut each,
+                ),
+                4.. => self.dots(isa, group, x, [0, 1, 2, 3].map(|next| row + next), &mut each),
+                2.. => self.dots(isa, group, x, [row, row + 1], &mut each),
+                _ => self.dots(isa, group, x, [row], &mut each),
+            };
         }
     }
 
+    /// The same for some rows; returns how many.
     fn dots<const N: usize>(
         &self,
         isa: Isa,
         group: usize,
         x: &Activations<'_>,
         rows: [usize; N],
-        each: &mut impl FnMut(usize, usize, Lanes),
-    ) {
-        let output = group * self.width();
+        each: &mut impl FnMut(usize, Group),
+    ) -> usize {
         let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
-        match &self.tiles {
-            Tiles::Four(tiles) => {
-                let dots = isa.four(&tiles[blocks], rows.map(|row| x.row(row)));
-                rows.into_iter().zip(dots).for_each(|(row, dots)| each(row, output, dots));
-            }
-            Tiles::Eight(tiles) => {
-                let dots = isa.eight(&tiles[blocks], rows.map(|row| x.row(row)));
-                rows.into_iter().zip(dots).for_each(|(row, dots)| each(row, output, dots));
-            }
+        let dots = match &self.tiles {
+            Tiles::Four(tiles) => isa.four(&tiles[blocks], rows.map(|row| x.row(row))),
+            Tiles::Eight(tiles) => isa.eight(&tiles[blocks], rows.map(|row| x.row(row))),
             Tiles::Floats(tiles) => {
                 let tiles = &tiles[group * self.inputs..(group + 1) * self.inputs];
-                let dots = isa.dense(tiles, rows.map(|row| x.floats(row)));
-                for (row, dots) in rows.into_iter().zip(dots) {
-                    for (half, dots) in dots.as_chunks::<LANES>().0.iter().enumerate() {
-                        each(row, output + half * LANES, *dots);
-                    }
-                }
+                isa.dense(tiles, rows.map(|row| x.floats(row)))
             }
-        }
+        };
+        rows.into_iter().zip(dots).for_each(|(row, dots)| each(row, dots));
+        N
     }
 }
 
@@ -354,14 +348,13 @@ pub(crate) fn products(
     host.team.share(places.len(), |part| {
         for rows in row_blocks(x) {
             for &(matrix, group, first) in &places[part.clone()] {
-                matrix.each_row(host.isa, group, x, rows.clone(), |row, output, dots| {
-                    let count = LANES.min(matrix.outputs.saturating_sub(output));
+                let outputs = matrix.outputs_of(group);
+                matrix.each_row(host.isa, group, x, rows.clone(), |row, dots| {
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a column belongs to one place, and a place to one thread.
-                    let cells =
-                        unsafe { out.cells(row, first + output.min(matrix.outputs), count) };
+                    let cells = unsafe { out.cells(row, first + outputs.start, outputs.len()) };
                     match then {
-                        Then::Replace => cells.copy_from_slice(&dots[..count]),
+                        Then::Replace => cells.copy_from_slice(&dots[..outputs.len()]),
                         Then::Add => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
                     }
                 });
@@ -374,25 +367,24 @@ pub(crate) fn products(
 ///
 /// # Shapes
 /// - `x`: `(rows, inputs)`
-/// - `out`: `(rows, outputs)`, of two matrices of one shape and kind
+/// - `out`: `(rows, outputs)`, of two matrices of one shape
 pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, out: &mut [f32]) {
-    debug_assert_eq!((gate.outputs, gate.width()), (up.outputs, up.width()), "one shape and kind");
+    debug_assert_eq!((gate.outputs, gate.inputs), (up.outputs, up.inputs), "one shape");
     let out = Columns::new(out, gate.outputs);
     host.team.share(gate.groups(), |part| {
-        let mut gates = [[[0.0; LANES]; 2]; ROWS];
+        let mut gates = [[0.0; OUTPUTS]; ROWS];
         for rows in row_blocks(x) {
             for group in part.clone() {
-                let (start, first) = (rows.start, group * gate.width());
-                gate.each_row(host.isa, group, x, rows.clone(), |row, output, dots| {
-                    gates[row - start][(output - first) / LANES] = dots;
+                let (start, outputs) = (rows.start, gate.outputs_of(group));
+                gate.each_row(host.isa, group, x, rows.clone(), |row, dots| {
+                    gates[row - start] = dots;
                 });
-                up.each_row(host.isa, group, x, rows.clone(), |row, output, dots| {
-                    let gated = host.isa.gated(gates[row - start][(output - first) / LANES], dots);
-                    let count = LANES.min(gate.outputs.saturating_sub(output));
+                up.each_row(host.isa, group, x, rows.clone(), |row, dots| {
+                    let gated = host.isa.gated(gates[row - start], dots);
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a group belongs to one thread.
-                    let cells = unsafe { out.cells(row, output.min(gate.outputs), count) };
-                    cells.copy_from_slice(&gated[..count]);
+                    let cells = unsafe { out.cells(row, outputs.start, outputs.len()) };
+                    cells.copy_from_slice(&gated[..outputs.len()]);
                 });
             }
         }

@@ -3,38 +3,38 @@
 use half::f16;
 
 use super::activations::ActivationBlock;
-use super::lanes::{Lanes, exp, sum};
+use super::lanes::{exp, sum};
 use super::number::Number;
-use super::packed::{Tile4, Tile8, TileF32};
+use super::packed::{Group, Tile4, Tile8};
 use super::{BLOCK, KEYS, LANES};
 
-/// Eight rows of weights with `N` rows of activations.
-pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
-    sums(tiles, rows, |tile, lane, x, sum| {
+/// Sixteen rows of 4-bit weights with `N` rows of activations.
+pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+    sums(tiles, rows, |tile, output, x, sum| {
         let mut dot = 0i32;
         for (quad, bytes) in tile.quants.iter().enumerate() {
             for i in 0..4 {
-                let byte = bytes[lane * 4 + i];
+                let byte = bytes[output * 4 + i];
                 dot += i32::from(byte & 15) * i32::from(x.quants[quad * 4 + i]);
                 dot += i32::from(byte >> 4) * i32::from(x.quants[16 + quad * 4 + i]);
             }
         }
         let [scale, least] =
-            [tile.scales[lane], tile.leasts[lane]].map(|bits| f16::from_bits(bits).to_f32());
+            [tile.scales[output], tile.leasts[output]].map(|bits| f16::from_bits(bits).to_f32());
         least.mul_add(x.sum, (dot as f32).mul_add(scale * x.scale, sum))
     })
 }
 
 /// The same for weights of 8 bits.
-pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Lanes; N] {
-    sums(tiles, rows, |tile, lane, x, sum| {
+pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+    sums(tiles, rows, |tile, output, x, sum| {
         let mut dot = 0i32;
         for (quad, weights) in tile.quants.iter().enumerate() {
             for i in 0..4 {
-                dot += i32::from(weights[lane * 4 + i]) * i32::from(x.quants[quad * 4 + i]);
+                dot += i32::from(weights[output * 4 + i]) * i32::from(x.quants[quad * 4 + i]);
             }
         }
-        let scale = f16::from_bits(tile.scales[lane]).to_f32();
+        let scale = f16::from_bits(tile.scales[output]).to_f32();
         (dot as f32).mul_add(scale * x.scale, sum)
     })
 }
@@ -44,10 +44,10 @@ fn sums<T, const N: usize>(
     tiles: &[T],
     rows: [&[ActivationBlock]; N],
     add: impl Fn(&T, usize, &ActivationBlock, f32) -> f32,
-) -> [Lanes; N] {
+) -> [Group; N] {
     rows.map(|row| {
-        std::array::from_fn(|lane| {
-            tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| add(tile, lane, x, sum))
+        std::array::from_fn(|output| {
+            tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| add(tile, output, x, sum))
         })
     })
 }
@@ -64,7 +64,7 @@ pub(super) fn quantise(x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
 }
 
 /// Sixteen rows of unquantised weights with `N` rows of activations.
-pub(super) fn dense<const N: usize>(tiles: &[TileF32], rows: [&[f32]; N]) -> [TileF32; N] {
+pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
     rows.map(|row| {
         std::array::from_fn(|lane| {
             tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| tile[lane].mul_add(*x, sum))
@@ -153,4 +153,16 @@ pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
     scores[count..].fill(0.0);
     let [even, odd] = sums;
     [largest, sum(std::array::from_fn(|lane| even[lane] + odd[lane]))]
+}
+
+/// `gate · sigmoid(gate) · up`
+pub(super) fn gated(gate: Group, up: Group) -> Group {
+    let mut result = gate.map(|gate| -gate);
+    for part in result.as_chunks_mut::<LANES>().0 {
+        *part = exp(*part);
+    }
+    for (result, (gate, up)) in result.iter_mut().zip(gate.into_iter().zip(up)) {
+        *result = gate / (1.0 + *result) * up;
+    }
+    result
 }
