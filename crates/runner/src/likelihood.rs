@@ -1,5 +1,10 @@
 //! What logits say of tokens.
 
+use crate::kernels::Isa;
+
+/// Logits that are summed up in f32 before they go into an f64.
+const PART: usize = 256;
+
 /// The most likely token but for those that are `barred`, the lower id among equals; a logit that is not a number never wins.
 ///
 /// # Shapes
@@ -15,10 +20,20 @@ pub(crate) fn most_likely(logits: &[f32], barred: &[u32]) -> u32 {
     best.map_or(0, |(token, _)| token)
 }
 
-/// Log-softmax at one token, summed in f64; -∞ for a token that the vocabulary lacks.
+/// Log-softmax at one token, summed in f64 over parts; -∞ for a token that the vocabulary lacks.
 pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
+    let isa = Isa::of_machine();
+    let mut weights = [0.0; PART];
+    let parts: Vec<[f32; 2]> = logits
+        .chunks(PART)
+        .map(|part| {
+            weights[..part.len()].copy_from_slice(part);
+            isa.soften(&mut weights, part.len())
+        })
+        .collect();
+    let most = parts.iter().fold(f32::MIN, |most, part| most.max(part[0]));
+    let whole = |[largest, sum]: &[f32; 2]| f64::from(*sum) * f64::from(largest - most).exp();
+    let sum: f64 = parts.iter().map(whole).sum();
     logits
         .get(token as usize)
         .map_or(f32::NEG_INFINITY, |logit| (f64::from(logit - most) - sum.ln()) as f32)

@@ -55,7 +55,15 @@ impl<T: Number> Head<T> {
         let Scratch { weights, keys, .. } = scratch;
         weights.resize(weights.len().max(queries.rows.len() * CHUNK), 0.0);
         for first in (0..entries).step_by(KEYS) {
-            let tile = pages[first / PAGE].tile(first % PAGE / KEYS);
+            let page = first / PAGE;
+            let tile = pages[page].tile(first % PAGE / KEYS);
+            if first % PAGE == 0 {
+                // Within a page the loops look ahead themselves.
+                match pages.get(page + 1).filter(|_| first + PAGE < entries) {
+                    Some(next) => isa.fetch_start(next.tile(0)),
+                    None => isa.fetch_start(pages[0].values()),
+                }
+            }
             let weights = &mut weights[first..];
             match T::as_floats(tile) {
                 Some(tile) => scores(isa, tile, queries.rows, weights),
@@ -94,6 +102,12 @@ impl<T: Number> Head<T> {
         let shape = (width(self.head_dim()), queries.rows.len());
         for (page, first) in pages.iter().zip((0..entries).step_by(PAGE)) {
             let count = PAGE.min(entries - first);
+            if let Some(next) = pages.get(first / PAGE + 1) {
+                match first / PAGE + 1 < CHUNK / PAGE {
+                    true => isa.fetch_start(next.values()),
+                    false => isa.fetch_start(next.tile(0)),
+                }
+            }
             let values = page.values();
             let weights = &weights[first..];
             match T::as_floats(values.as_chunks::<1>().0) {

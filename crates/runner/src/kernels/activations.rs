@@ -4,7 +4,7 @@ use super::packed::Packed;
 use super::{BLOCK, Host};
 
 /// Rows that a thread takes at a time.
-const PART: usize = 8;
+const PART: usize = 2;
 
 /// Rows of activations, in the forms that the matrices to come multiply: as they are, and in blocks of 32.
 #[derive(Debug, PartialEq)]

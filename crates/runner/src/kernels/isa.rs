@@ -141,6 +141,15 @@ impl Isa {
         );
     }
 
+    /// Asks for the beginning of what will be read next.
+    pub(crate) fn fetch_start<T>(self, numbers: &[T]) {
+        match self {
+            Self::Scalar => {}
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) | Self::Avx512(_) => avx2::fetch_start(numbers),
+        }
+    }
+
     /// As [`scalar::scores`].
     pub(crate) fn scores<T: Number, const N: usize>(
         self,
