@@ -8,7 +8,9 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use crate::Result;
-use crate::kernels::{Activations, Host, Packed, Stored, Then, products};
+use crate::cache::Slots;
+use crate::host::{self, Numbers};
+use crate::kernels::{Activations, Host, Isa, Packed, Stored, Then, products};
 
 /// A tiny random Llama as a GGUF file: 3 layers, 4 query heads, a vocabulary of 96 single characters, a context of 2048.
 #[derive(Debug)]
@@ -209,5 +211,36 @@ impl BlockProducts {
             products(&self.host, &[matrix], &activations, (&mut self.out, Then::Replace));
         }
         self.out[0]
+    }
+}
+
+/// Queries of one row that go over the entries of several heads one after the other, as a decode step does, for the clock.
+#[derive(Debug)]
+pub struct HeadAttention {
+    heads: host::Store,
+    queries: Vec<Vec<f32>>, // (queries, head_dim)
+    entries: usize,
+    isa: Isa,
+}
+
+impl HeadAttention {
+    /// So many heads with so many entries each, in halves, and so many queries.
+    pub fn new(head_dim: usize, heads: usize, entries: usize, queries: usize) -> Self {
+        let mut random = Random(7);
+        let mut row = || (0..head_dim).map(|_| random.next() - 0.5).collect::<Vec<f32>>();
+        let mut store = host::Store::new((heads, head_dim), Numbers::F16);
+        store.reserve(entries);
+        for slot in 0..entries {
+            let (key, value) = (row(), row());
+            store.write(&Slots::Behind(slot), |_| (&key, &value));
+        }
+        let queries = (0..queries).map(|_| row()).collect();
+        Self { heads: store, queries, entries, isa: Isa::of_machine() }
+    }
+
+    /// Goes over all heads.
+    pub fn run(&self) -> f32 {
+        let rows: Vec<&[f32]> = self.queries.iter().map(Vec::as_slice).collect();
+        host::over_all_heads(self.isa, &self.heads, &rows, self.entries)
     }
 }

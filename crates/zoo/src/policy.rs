@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::parts::{lowest, ranked};
+use crate::parts::{Free, lowest, lowest_one, ranked};
 use crate::{
     Allocate, Counters, Error, Layer, Moment, Observation, Pin, Pool, Quota, Reduce, Schedule,
     Score, View,
@@ -50,6 +50,10 @@ impl Selector {
     ///
     /// Pooling needs a view whose entries stand in the order of the text.
     pub fn evict(&self, view: &View<'_>, count: usize) -> Vec<usize> {
+        if count == 1 && self.pool == Pool::None {
+            let (scores, free) = (self.score.of(view, self.reduce), Free::of(&self.pins, view));
+            return lowest_one(&scores, view.positions, free.entries(view)).into_iter().collect();
+        }
         let candidates = self.candidates(view);
         let scores = self.scores(view, &candidates);
         lowest(&scores, view.positions, candidates, count)
@@ -69,8 +73,7 @@ impl Selector {
     }
 
     fn candidates(&self, view: &View<'_>) -> Vec<usize> {
-        let free = |&entry: &usize| !self.pins.iter().any(|pin| pin.holds(view, entry));
-        (0..view.positions.len()).filter(free).collect()
+        Free::of(&self.pins, view).entries(view).collect()
     }
 
     /// One score per entry, the candidates' pooled.

@@ -194,3 +194,33 @@ fn weigh<T: Number>(
         };
     }
 }
+
+/// Goes over all entries of all heads of a store; returns a number that depends on all that was done.
+///
+/// # Shapes
+/// - `queries`: `(queries, head_dim)`
+#[cfg(feature = "testing")]
+pub(crate) fn over_all_heads(
+    isa: Isa,
+    store: &super::Store,
+    queries: &[&[f32]],
+    entries: usize,
+) -> f32 {
+    fn over<T: Number>(isa: Isa, heads: &[Head<T>], queries: Queries<'_>, entries: usize) -> f32 {
+        let mut last = 0.0;
+        for head in heads {
+            let mut partials = vec![0.0; queries.rows.len() * head.partial()];
+            with_scratch(|scratch| {
+                for chunk in 0..entries.div_ceil(CHUNK) {
+                    head.weights(isa, chunk, queries, scratch, &mut partials);
+                    head.values(isa, chunk, queries, scratch, &mut partials);
+                }
+            });
+            last += partials[2];
+        }
+        last
+    }
+    let seen = vec![entries; queries.len()];
+    let queries = Queries { rows: queries, seen: &seen };
+    super::store::with_heads!(store, heads => over(isa, heads, queries, entries))
+}

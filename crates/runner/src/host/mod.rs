@@ -9,6 +9,8 @@ mod lanes;
 mod reader;
 mod store;
 
+#[cfg(feature = "testing")]
+pub(crate) use attention::over_all_heads;
 pub(crate) use decoder::Decoder;
 pub(crate) use lanes::Lanes;
 pub(crate) use reader::Reader;

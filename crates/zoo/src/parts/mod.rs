@@ -10,10 +10,12 @@ mod score;
 mod select;
 
 pub use allocate::{Allocate, Layer, Pyramid, Steps};
+pub(crate) use pin::Free;
 pub use pin::Pin;
 pub use pool::Pool;
 pub use published::{Counters, Published, Quota};
 pub use reduce::Reduce;
 pub use schedule::{Schedule, Size};
 pub use score::{Mask, Observation, Score, stream};
+pub(crate) use select::lowest_one;
 pub use select::{lowest, ranked};

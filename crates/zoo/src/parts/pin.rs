@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 use crate::View;
 
@@ -31,6 +32,44 @@ impl Pin {
     }
 }
 
+/// The entries that no pin holds. Every pin leaves a range, of positions or of entries, so that all of them together do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Free {
+    positions: Range<usize>,
+    entries: Range<usize>,
+}
+
+impl Free {
+    /// What these pins leave of a view.
+    pub(crate) fn of(pins: &[Pin], view: &View<'_>) -> Self {
+        let count = view.positions.len();
+        let mut free = Self { positions: 0..usize::MAX, entries: 0..count };
+        let Self { positions, entries } = &mut free;
+        for &pin in pins {
+            match pin {
+                Pin::Sinks(sinks) => positions.start = positions.start.max(sinks),
+                Pin::Prompt => positions.start = positions.start.max(view.prompt_tokens),
+                Pin::Recent(recent) => {
+                    positions.end = positions.end.min(view.tokens.saturating_sub(recent));
+                }
+                Pin::FirstEntries(first) => entries.start = entries.start.max(first),
+                Pin::LastEntries(last) => {
+                    entries.end = entries.end.min(count.saturating_sub(last));
+                }
+            }
+        }
+        entries.start = entries.start.min(entries.end);
+        free
+    }
+
+    /// The entries, ascending.
+    pub(crate) fn entries(&self, view: &View<'_>) -> impl Iterator<Item = usize> {
+        let positions = &view.positions[self.entries.clone()];
+        let free = |(_, position): &(usize, &u32)| self.positions.contains(&(**position as usize));
+        self.entries.clone().zip(positions).filter(free).map(|(entry, _)| entry)
+    }
+}
+
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,6 +78,31 @@ impl fmt::Display for Pin {
             Self::Recent(recent) => write!(f, "last {recent}"),
             Self::FirstEntries(first) => write!(f, "first {first} in cache order"),
             Self::LastEntries(last) => write!(f, "last {last} in cache order"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_free_is_what_no_pin_holds() {
+        let positions = [7, 0, 3, 12, 1, 9, 11, 5];
+        let view =
+            View { positions: &positions, attention: &[], prompt_tokens: 4, tokens: 13, seed: 0 };
+        for count in [0, 1, 3, 7, 8, 20, usize::MAX] {
+            for other in [0, 2, 9, usize::MAX] {
+                let kinds: [fn(usize) -> Pin; 5] =
+                    [Pin::Sinks, |_| Pin::Prompt, Pin::Recent, Pin::FirstEntries, Pin::LastEntries];
+                for (one, two) in kinds.iter().flat_map(|one| kinds.map(|two| (one, two))) {
+                    let pins = [one(count), two(other)];
+                    let found: Vec<usize> = Free::of(&pins, &view).entries(&view).collect();
+                    let free = |&entry: &usize| !pins.iter().any(|pin| pin.holds(&view, entry));
+                    let expected: Vec<usize> = (0..positions.len()).filter(free).collect();
+                    assert_eq!(found, expected, "{pins:?}");
+                }
+            }
         }
     }
 }

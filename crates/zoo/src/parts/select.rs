@@ -16,9 +16,6 @@ pub fn lowest(
 ) -> Vec<usize> {
     let worse =
         |&a: &usize, &b: &usize| rank(scores[a], scores[b]).then(positions[b].cmp(&positions[a]));
-    if count == 1 {
-        return candidates.into_iter().min_by(worse).into_iter().collect();
-    }
     if count < candidates.len() {
         if count > 0 {
             candidates.select_nth_unstable_by(count - 1, worse);
@@ -27,6 +24,20 @@ pub fn lowest(
     }
     candidates.sort_unstable();
     candidates
+}
+
+/// The candidate that [`lowest`] would take alone, found in one look at each.
+pub(crate) fn lowest_one(
+    scores: &[f32],
+    positions: &[u32],
+    candidates: impl Iterator<Item = usize>,
+) -> Option<usize> {
+    let worse = |a: usize, b: usize| match scores[a].partial_cmp(&scores[b]) {
+        Some(Ordering::Less) => true,
+        Some(Ordering::Greater) => false,
+        _ => rank(scores[a], scores[b]).then(positions[b].cmp(&positions[a])) == Ordering::Less,
+    };
+    candidates.reduce(|lowest, entry| if worse(entry, lowest) { entry } else { lowest })
 }
 
 /// The candidates by falling score, the older first among equals; a score that is not a number comes last.
@@ -44,7 +55,7 @@ fn rank(a: f32, b: f32) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::lowest;
+    use super::{lowest, lowest_one};
 
     #[test]
     fn ties_go_to_the_older_entry_and_nan_ranks_last() {
@@ -55,6 +66,10 @@ mod tests {
             [1, 3]
         );
         assert_eq!(lowest(&[0.0, f32::NAN, -1.0, 5.0], &positions, vec![0, 1, 2, 3], 1), [1]);
+        for scores in [[1.0, 1.0, 1.0, 2.0], [0.0, f32::NAN, -1.0, 5.0], [f32::NAN; 4], [3.0; 4]] {
+            let one = lowest_one(&scores, &positions, 0..4).unwrap();
+            assert_eq!([one], *lowest(&scores, &positions, vec![0, 1, 2, 3], 1));
+        }
         assert_eq!(lowest(&[0.0; 4], &positions, vec![2], 3), [2]);
         assert_eq!(lowest(&[0.0; 4], &positions, vec![2], 0), [0usize; 0]);
     }
