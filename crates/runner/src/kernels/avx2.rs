@@ -118,9 +118,9 @@ pub(super) fn fetch_start<T>(numbers: &[T]) {
 /// Asks for the memory that a single row's product will come to soon: it does too little with each tile to be waited for.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]
-pub(super) fn fetch<T>(tile: &T) {
-    let ahead = std::ptr::from_ref(tile).cast::<i8>().wrapping_add(AHEAD);
-    for line in (0..size_of::<T>()).step_by(64) {
+pub(super) fn fetch<T: ?Sized>(numbers: &T) {
+    let ahead = std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(AHEAD);
+    for line in (0..size_of_val(numbers)).step_by(64) {
         // SAFETY: a hint, which may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line)) };
     }
@@ -256,6 +256,7 @@ pub(super) fn scores<T: Number, const N: usize>(
     let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; N];
     let queries = queries.map(|query| &query[..tile.len()]);
     for (channel, keys) in tile.iter().enumerate() {
+        fetch(keys);
         let mut x = [_mm256_setzero_ps(); N];
         for (x, query) in x.iter_mut().zip(queries) {
             *x = _mm256_set1_ps(query[channel]);
@@ -315,6 +316,7 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
     let weights = weights.map(|weights| &weights[..entries]);
     for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
         let value = &value[column..][..PARTS * LANES];
+        fetch(value);
         let mut x = [_mm256_setzero_ps(); N];
         for (x, weights) in x.iter_mut().zip(weights) {
             *x = _mm256_set1_ps(weights[entry]);

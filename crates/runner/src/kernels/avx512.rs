@@ -229,7 +229,7 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
     for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
         let value = value[column..][..PARTS * WIDE].as_chunks::<WIDE>().0;
         if N <= 3 {
-            value.iter().for_each(fetch);
+            fetch(value);
         }
         let mut parts = [_mm512_setzero_ps(); PARTS];
         for (part, value) in parts.iter_mut().zip(value) {
