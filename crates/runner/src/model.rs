@@ -37,6 +37,28 @@ impl Model {
     /// # Errors
     /// [`Error::Read`] or [`Error::Malformed`], naming the file.
     pub fn load(name: &str, path: &Path, weights: Weights, device: &Device) -> Result<Self> {
+        Self::load_with(name, path, weights, |config, tensors| {
+            Llama::new(config, tensors, weights, device)
+        })
+    }
+
+    /// The same on candle's tensors, whatever the device: what a device computes, where there is none.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    #[cfg(feature = "testing")]
+    pub fn load_on_tensors(name: &str, path: &Path, weights: Weights) -> Result<Self> {
+        Self::load_with(name, path, weights, |config, tensors| {
+            Llama::on_tensors(config, tensors, weights, &Device::Cpu)
+        })
+    }
+
+    fn load_with(
+        name: &str,
+        path: &Path,
+        weights: Weights,
+        llama: impl FnOnce(Config, &mut Tensors) -> Result<Llama>,
+    ) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         let (config, tokenizer) = (checkpoint.config()?, checkpoint.tokenizer()?);
         if let Some(reason) = weights.fault(&config) {
@@ -45,7 +67,7 @@ impl Model {
         let sha256 = checkpoint.sha256()?;
         let mut source = checkpoint.weights()?;
         let mut tensors = Tensors::new(&mut *source, &config)?;
-        let llama = Llama::new(config, &mut tensors, weights, device)?;
+        let llama = llama(config, &mut tensors)?;
         Ok(Self { llama, tokenizer, identity: Identity { name: name.to_owned(), sha256, weights } })
     }
 

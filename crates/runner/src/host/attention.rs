@@ -103,9 +103,10 @@ impl<T: Number> Head<T> {
         for (page, first) in pages.iter().zip((0..entries).step_by(PAGE)) {
             let count = PAGE.min(entries - first);
             if let Some(next) = pages.get(first / PAGE + 1) {
-                match first / PAGE + 1 < CHUNK / PAGE {
-                    true => isa.fetch_start(next.values()),
-                    false => isa.fetch_start(next.tile(0)),
+                if first + PAGE < CHUNK {
+                    isa.fetch_start(next.values());
+                } else {
+                    isa.fetch_start(next.tile(0));
                 }
             }
             let values = page.values();
