@@ -12,15 +12,13 @@ use crate::plan::{Length, ModelPlan, Part, Plan};
 
 /// Multiply-accumulates per second that an estimate of time assumes of one core.
 const MACS_PER_CORE: f64 = 1.5e10;
-/// Bytes of a number in the cache.
-const NUMBER: usize = 4;
 /// Share of the memory that is free now, in percent, that a run may take.
 const SHARE: usize = 80;
 
 /// Bytes that one model's part of a grid needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All weights, as they are held; embedding and head counted apart, which is too much for a model that ties them.
+    /// All weights, as they are held.
     weights: usize,
     /// The whole cache of the longest prompt, kept while arms are forked from it, and what its reading records for them.
     prompt: usize,
@@ -85,21 +83,27 @@ impl ModelPlan {
                     policies.prefill.check(tokens.len())?;
                 }
             }
-            lane = lane.max(peak(&policies, shape, longest, context).1);
+            lane = lane.max(peak(&policies, (shape, self.number_bytes()), longest, context).1);
         }
         let embedding = shape.vocabulary * shape.hidden;
         let apart = if shape.tied { 0 } else { embedding };
+        let all = parameters(shape) + apart;
         Ok(Memory {
             weights: match self.model.weights {
-                Weights::F32 => (parameters(shape) + apart) * 4,
+                Weights::F32 => all * 4,
                 // Of `native`, as much as 8 bits take: the shape does not say how a file holds them.
-                Weights::Q8_0 | Weights::Native => parameters(shape) * 34 / 32 + embedding * 4,
+                Weights::Q8_0 | Weights::Native => all * 34 / 32,
             },
-            prompt: longest * shape.token_bytes(NUMBER)
+            prompt: longest * shape.token_bytes(self.number_bytes())
                 + shape.recorded_bytes(longest, &part.observations(experiment)?),
             lane,
             free: free_memory(),
         })
+    }
+
+    /// Bytes of a number in the cache. A `native` file that nothing is quantised in takes as many as `f32`, which its shape does not say.
+    fn number_bytes(&self) -> usize {
+        self.model.weights.cache_number_bytes()
     }
 
     fn describe(&self, experiment: &Experiment, text: &mut String) -> Result<()> {
@@ -129,7 +133,7 @@ impl ModelPlan {
             Length::Tokens(_) => "counted",
             Length::Estimate(_) => "estimated from characters, since the tokenizer is not here",
         };
-        let entry = self.choice.shape.token_bytes(NUMBER);
+        let entry = self.choice.shape.token_bytes(self.number_bytes());
         let _ = writeln!(
             text,
             "  {} prompts of {least} / {mean:.0} / {most} tokens (min / mean / max; {counted})",
@@ -165,7 +169,7 @@ impl ModelPlan {
         );
         for arm in &experiment.arms {
             let policies = arm.policies(context)?;
-            let (entries, bytes) = peak(&policies, shape, longest, context);
+            let (entries, bytes) = peak(&policies, (shape, self.number_bytes()), longest, context);
             let mib = bytes as f64 / f64::from(1 << 20);
             let binds = binds(&policies, &lengths, context, shape.layers);
             let _ = writeln!(text, "  {:<24} {entries:>12} {mib:>12.1}  {binds}", arm.label);
@@ -211,12 +215,12 @@ impl Part {
 /// Entries per head and layer that an arm holds at most, mean over layers, and the bytes of them all.
 fn peak(
     policies: &Policies,
-    shape: &Config,
+    (shape, number_bytes): (&Config, usize),
     prompt: usize,
     context: zoo::Context,
 ) -> (usize, usize) {
     let entries = policies.peak_entries(prompt, context.max_new_tokens, shape.layers);
-    let entry = shape.token_bytes(NUMBER) * policies.copies(shape.query_heads / shape.kv_heads);
+    let entry = shape.token_bytes(number_bytes) * policies.copies(shape.group_size());
     (entries, entries.saturating_mul(entry))
 }
 

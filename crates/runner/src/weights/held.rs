@@ -21,6 +21,15 @@ pub enum Weights {
 }
 
 impl Weights {
+    /// Bytes of a number in the cache of a model whose weights are held so, on the host: where weights are rounded, keys and values are held in halves. A
+    /// `native` file in which nothing is quantised has floats, too.
+    pub fn cache_number_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Q8_0 | Self::Native => 2,
+        }
+    }
+
     /// Why a decoder's weights cannot be held so, if they cannot.
     pub(crate) fn fault(self, config: &Config) -> Option<String> {
         let inputs = [config.hidden, config.intermediate, config.query_heads * config.head_dim];
