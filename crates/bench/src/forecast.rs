@@ -90,9 +90,10 @@ impl ModelPlan {
         let all = parameters(shape) + apart;
         Ok(Memory {
             weights: match self.model.weights {
-                Weights::F32 => all * 4,
                 // Of `native`, as much as 8 bits take: the shape does not say how a file holds them.
-                Weights::Q8_0 | Weights::Native => all * 34 / 32,
+                Weights::Q8_0 | Weights::Native if self.on_host => all * 34 / 32,
+                Weights::Q8_0 => parameters(shape) * 34 / 32 + embedding * 4,
+                Weights::F32 | Weights::Native => all * 4,
             },
             prompt: longest * shape.token_bytes(self.number_bytes())
                 + shape.recorded_bytes(longest, &part.observations(experiment)?),
@@ -103,7 +104,8 @@ impl ModelPlan {
 
     /// Bytes of a number in the cache. A `native` file that nothing is quantised in takes as many as `f32`, which its shape does not say.
     fn number_bytes(&self) -> usize {
-        self.model.weights.cache_number_bytes()
+        let weights = if self.on_host { self.model.weights } else { Weights::F32 };
+        weights.cache_number_bytes()
     }
 
     fn describe(&self, experiment: &Experiment, text: &mut String) -> Result<()> {

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
 pub(crate) struct ModelPlan {
     pub(crate) model: ModelChoice,
     pub(crate) choice: Choice,
+    /// Whether it will run on the host, where weights and caches are held otherwise than on a device.
+    pub(crate) on_host: bool,
     /// One for each workload of which a prompt was selected.
     pub(crate) parts: Vec<Part>,
 }
@@ -103,8 +105,9 @@ impl Plan {
         let hub = Hub::from_environment(args.offline)
             .without_asking(args.dry_run)
             .showing_progress(!args.quiet);
-        let models = experiment.models.iter().map(|model| ModelPlan::new(model, &selected, &hub));
-        let models = models.collect::<Result<_>>()?;
+        let on_host = args.machine.device == "cpu";
+        let model = |model| ModelPlan::new(model, &selected, &hub, on_host);
+        let models = experiment.models.iter().map(model).collect::<Result<_>>()?;
         Ok(Self { device: args.machine.device.clone(), models, all, experiment })
     }
 
@@ -228,7 +231,7 @@ impl Part {
 }
 
 impl ModelPlan {
-    fn new(model: &ModelChoice, selected: &[Selected], hub: &Hub) -> Result<Self> {
+    fn new(model: &ModelChoice, selected: &[Selected], hub: &Hub, on_host: bool) -> Result<Self> {
         let choice = Choice::find(&model.name, hub)?;
         let tokenizer = choice.tokenizer()?;
         let parts = selected.iter().map(|selected| {
@@ -246,7 +249,7 @@ impl ModelPlan {
             })
         });
         let parts = parts.collect::<Result<_>>()?;
-        Ok(Self { model: model.clone(), choice, parts })
+        Ok(Self { model: model.clone(), choice, on_host, parts })
     }
 }
 

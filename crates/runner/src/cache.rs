@@ -1,6 +1,10 @@
 //! Entries, slots, bytes. Knows no policy.
 
-use crate::{Error, Result, host, tensor};
+mod store;
+
+pub(crate) use store::Store;
+
+use crate::Result;
 
 /// Slots are allocated in pages of this many.
 pub(crate) const PAGE: usize = 64;
@@ -15,13 +19,6 @@ pub struct Entries {
     positions: Vec<Vec<u32>>,      // (kv_heads, slots in use)
     holes: Vec<Vec<usize>>,        // (kv_heads, holes), ascending
     scores: Option<Vec<Vec<f32>>>, // (kv_heads, slots in use): what a policy has summed up of each entry, if it does
-}
-
-/// Where keys and values lie.
-#[derive(Debug)]
-pub(crate) enum Store {
-    Host(host::Store),
-    Tensor(tensor::Store),
 }
 
 /// Slots for new entries.
@@ -254,82 +251,13 @@ impl Entries {
     }
 }
 
-impl Store {
-    /// The host's, if it is.
-    pub(crate) fn on_host(&self) -> Result<&host::Store> {
-        match self {
-            Self::Host(store) => Ok(store),
-            Self::Tensor(_) => Err(Error::BackEnd),
-        }
-    }
-
-    /// The host's, if it is.
-    pub(crate) fn on_host_mut(&mut self) -> Result<&mut host::Store> {
-        match self {
-            Self::Host(store) => Ok(store),
-            Self::Tensor(_) => Err(Error::BackEnd),
-        }
-    }
-
-    /// The device's, if it is.
-    pub(crate) fn in_tensors(&self) -> Result<&tensor::Store> {
-        match self {
-            Self::Tensor(store) => Ok(store),
-            Self::Host(_) => Err(Error::BackEnd),
-        }
-    }
-
-    /// The device's, if it is.
-    pub(crate) fn in_tensors_mut(&mut self) -> Result<&mut tensor::Store> {
-        match self {
-            Self::Tensor(store) => Ok(store),
-            Self::Host(_) => Err(Error::BackEnd),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Host(store) => store.bytes(),
-            Self::Tensor(store) => store.bytes(),
-        }
-    }
-
-    /// Makes room for `slots` in all, in whole pages.
-    fn reserve(&mut self, slots: usize) -> Result<()> {
-        match self {
-            Self::Host(store) => store.reserve(slots),
-            Self::Tensor(store) => return store.reserve(slots),
-        }
-        Ok(())
-    }
-
-    /// A copy of some slots, as [`Entries::select`].
-    fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
-        Ok(match self {
-            Self::Host(store) => Self::Host(store.select(kept)),
-            Self::Tensor(store) => Self::Tensor(store.select(kept)?),
-        })
-    }
-
-    /// Moves entries from slot to slot, after which only the first `kept` count.
-    ///
-    /// # Shapes
-    /// - `moves`: per head, from where to where
-    fn shift(&mut self, moves: &[Vec<(usize, usize)>], kept: usize) -> Result<()> {
-        match self {
-            Self::Host(store) => store.shift(moves, kept),
-            Self::Tensor(store) => return store.shift(moves, kept),
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::host::Numbers;
+    use crate::host::{self, Numbers};
+    use crate::tensor;
 
     /// A row whose numbers say which position and head it belongs to, `(2 heads, 4 channels)`.
     fn row(position: u32) -> Vec<f32> {
@@ -408,6 +336,21 @@ mod tests {
             cache.settle().unwrap();
             assert_eq!(cache.len(), 8);
             assert_eq!(cache.positions(0), [8, 1, 2, 3, 10, 5, 6, 7]);
+            check(&cache);
+        }
+    }
+
+    #[test]
+    fn a_page_that_nothing_is_left_in_goes() {
+        for store in stores() {
+            let mut cache = filled(store, 67);
+            let bytes = cache.bytes();
+            cache.evict(vec![vec![0, 1, 2, 63, 66], vec![30, 31, 64, 65, 66]]);
+            cache.settle().unwrap();
+            assert_eq!((cache.len(), cache.bytes()), (62, bytes / 2));
+            check(&cache);
+            push(&mut cache, 67);
+            assert_eq!(cache.positions(0)[62], 67);
             check(&cache);
         }
     }

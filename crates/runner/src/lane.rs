@@ -365,22 +365,6 @@ impl Lane {
     }
 }
 
-/// The rows of lanes that share the same entries, group by group.
-pub(crate) fn by_pool(lanes: &[Lane]) -> Vec<(Option<&Pool>, Vec<usize>)> {
-    let mut groups: Vec<(Option<&Pool>, Vec<usize>)> = Vec::new();
-    for (row, lane) in lanes.iter().enumerate() {
-        let pool = lane.shared();
-        match groups
-            .iter_mut()
-            .find(|(of, _)| of.map(std::ptr::from_ref) == pool.map(std::ptr::from_ref))
-        {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((pool, vec![row])),
-        }
-    }
-    groups
-}
-
 /// Whether the last 256 tokens repeat with a period of at most 64.
 fn loops(tokens: &[u32]) -> bool {
     let Some(start) = tokens.len().checked_sub(LOOP_TOKENS) else { return false };

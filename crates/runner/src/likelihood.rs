@@ -51,6 +51,19 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_vocabulary_add_up() {
+        let logits: Vec<f32> =
+            (0..600).map(|i| ((i * 7919) % 997) as f32 / 100.0 - (i % 13) as f32).collect();
+        let exact = logits.iter().map(|&logit| f64::from(logit).exp()).sum::<f64>().ln();
+        for token in [0, 255, 256, 511, 599] {
+            let found = f64::from(log_probability(&logits, token));
+            let expected = f64::from(logits[token as usize]) - exact;
+            assert!((found - expected).abs() < 2e-6, "{token}: {found} for {expected}");
+        }
+        assert_eq!(log_probability(&logits, 600).to_bits(), f32::NEG_INFINITY.to_bits());
+    }
+
+    #[test]
     fn log_probabilities_sum_to_one() {
         let logits = [1.0, -2.0, 0.5, 700.0];
         let total: f32 = (0..4).map(|token| log_probability(&logits, token).exp()).sum();

@@ -35,13 +35,15 @@ fn difference(one: &Outcome, two: &Outcome, what: &str) -> f32 {
 
 #[test]
 fn logits_are_the_same() {
-    for kv_heads in [1, 2, 4] {
-        let [host, tensors] = both(&Tiny::new(kv_heads), Weights::F32);
+    let shapes =
+        [Tiny::new(1), Tiny::new(2), Tiny::new(4), Tiny::of_width(16, 2), Tiny::of_width(80, 2)];
+    for (shape, tiny) in shapes.iter().enumerate() {
+        let [host, tensors] = both(tiny, Weights::F32);
         let tokens = prompt(3, 300);
         let (host, tensors) = (logits(&host, &tokens), logits(&tensors, &tokens));
         let worst =
             host.iter().zip(&tensors).map(|(a, b)| relative_error(a, b)).fold(0.0, f32::max);
-        assert!(worst < 2e-5, "{kv_heads} KV heads: {worst}");
+        assert!(worst < 2e-5, "shape {shape}: {worst}");
     }
 }
 

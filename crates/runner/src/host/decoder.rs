@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::{Attend, Numbers, Rows};
-use crate::kernels::{Activations, Host, Norm, Packed, Stored, Then, gated, products};
+use crate::kernels::{Activations, Host, Norm, Packed, Then, gated, products};
 use crate::llama::{EMBEDDING, Wanted, layer_tensor};
 use crate::rope::{Rotation, frequencies};
 use crate::weights::Tensors;
@@ -121,7 +121,7 @@ impl Decoder {
         let mut reader = Reader { tensors, weights, epsilon: config.norm_epsilon };
         let layers = (0..config.layers).map(|index| Layer::new(config, index, &mut reader));
         let layers: Vec<Layer> = layers.collect::<Result<_>>()?;
-        let quantised = layers.iter().any(|layer| layer.k.is_quantised());
+        let quantised = layers.iter().any(Layer::is_quantised);
         Ok(Self {
             numbers: if quantised { Numbers::F16 } else { Numbers::F32 },
             layers,
@@ -136,6 +136,12 @@ impl Decoder {
 }
 
 impl Layer {
+    /// Whether any of its matrices is.
+    fn is_quantised(&self) -> bool {
+        let Self { q, k, v, output, gate, up, down, .. } = self;
+        [q, k, v, output, gate, up, down].into_iter().any(Packed::is_quantised)
+    }
+
     fn new(config: &Config, index: usize, reader: &mut Reader) -> Result<Self> {
         let name = |part: &str| layer_tensor(index, part);
         let mut qkv_bias = None;
@@ -179,9 +185,7 @@ impl Reader<'_, '_> {
     fn matrix(&mut self, name: &str) -> Result<Packed> {
         match self.weights {
             Weights::F32 => {}
-            Weights::Q8_0 => {
-                return Ok(Packed::new(&Stored::in_8_bits(&self.tensors.read(name)?)?));
-            }
+            Weights::Q8_0 => return Ok(Packed::new(&self.tensors.in_8_bits(name)?)),
             Weights::Native => {
                 if let Some(stored) = self.tensors.stored(name)? {
                     return Ok(Packed::new(&stored));

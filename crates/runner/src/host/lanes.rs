@@ -5,8 +5,9 @@ use super::store::{width, with_heads};
 use super::{Attend, Rows, cut};
 use crate::Result;
 use crate::cache::Entries;
-use crate::kernels::{Host, Isa};
-use crate::lane::{Lane, by_pool};
+use crate::engine::by_pool;
+use crate::kernels::{Host, Isa, exp};
+use crate::lane::Lane;
 
 /// Lanes whose queries go over shared entries together: their scores stay in the nearest caches.
 const SIDE_BY_SIDE: usize = 16;
@@ -28,8 +29,8 @@ struct Task<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Part {
     head: usize,
-    /// Of the lane's own entries.
-    chunk: Option<usize>,
+    /// Whether the entries are the lane's own.
+    own: bool,
     /// Where its `(group, 2 + width)` numbers begin.
     partials: usize,
     /// Where its `(group, CHUNK)` weights begin, if they are kept.
@@ -129,7 +130,7 @@ impl<'a> Plan<'a> {
         for (place, &lane) in lanes.iter().enumerate() {
             self.parts[lane].push(Part {
                 head,
-                chunk: own.map(|_| chunk),
+                own: own.is_some(),
                 partials: self.partials + place * numbers / lanes.len(),
                 weights: self.weights,
             });
@@ -218,10 +219,10 @@ impl LaneResult<'_> {
         let mut found = vec![0.0; totals.len() * own];
         for (query, ([largest, sum], found)) in totals.iter().zip(found.chunks_mut(own)).enumerate()
         {
-            let own = self.of_head(query / group).filter(|part| part.chunk.is_some());
+            let own = self.of_head(query / group).filter(|part| part.own);
             for (part, found) in own.zip(found.chunks_mut(CHUNK)) {
                 let of_chunk = self.partials[part.partials + query % group * stride];
-                let factor = (of_chunk - largest).exp() / sum;
+                let factor = exp(of_chunk - largest) / sum;
                 let weights = &self.weights[part.weights + query % group * CHUNK..];
                 for (found, weight) in found.iter_mut().zip(weights) {
                     *found = weight * factor;

@@ -7,9 +7,9 @@ use super::store::{Head, Numbers, Store, with_heads};
 use super::{Attend, Rows, cut};
 use crate::Result;
 use crate::cache::{self, Entries};
-use crate::kernels::{Host, Isa, Number};
+use crate::kernels::{Host, Isa, Number, exp};
 use crate::observe::Recorder;
-use crate::prefill::{CacheShape, Read};
+use crate::prefill::{BLOCK, CacheShape, Read};
 
 /// Rows that a thread takes at a time.
 const TILE: usize = 16;
@@ -74,14 +74,24 @@ impl Reader {
             let q = std::mem::take(&mut self.waiting[layer]);
             for recorder in 0..self.recorders.len() {
                 if self.recorders[recorder].waits() {
-                    let seen: Vec<usize> =
-                        (0..self.start).map(|row| self.recorders[recorder].seen(row)).collect();
-                    let block = Block { first: 0, q: &q, seen: &seen };
-                    self.read(host, layer, block, None, &[Vote { recorder, from: 0 }])?;
+                    self.serve(host, layer, recorder, &q)?;
                 }
             }
         }
         Ok(Read { layers: self.layers, recorders: self.recorders })
+    }
+
+    /// Serves a layer's queries that had to wait, block by block.
+    fn serve(&mut self, host: &Host, layer: usize, recorder: usize, q: &[f32]) -> Result<()> {
+        let query_width = self.shape.query_heads * self.shape.head_dim;
+        for (block, q) in q.chunks(BLOCK * query_width).enumerate() {
+            let rows = block * BLOCK..block * BLOCK + q.len() / query_width;
+            let seen: Vec<usize> =
+                rows.clone().map(|row| self.recorders[recorder].seen(row)).collect();
+            let block = Block { first: rows.start, q, seen: &seen };
+            self.read(host, layer, block, None, &[Vote { recorder, from: 0 }])?;
+        }
+        Ok(())
     }
 
     /// Bytes that what is recorded takes.
@@ -265,7 +275,7 @@ impl<'a> Tile<'a> {
             let columns = &mut columns[row * entries..][..entries];
             for (chunk, columns) in columns.chunks_mut(CHUNK).enumerate() {
                 let place = chunk * self.rows.len() + query;
-                let factor = (self.largest[place] - total[0]).exp() / total[1];
+                let factor = exp(self.largest[place] - total[0]) / total[1];
                 isa.add_scaled(columns, &self.weights[place * CHUNK..], factor);
             }
         }

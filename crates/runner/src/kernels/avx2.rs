@@ -8,129 +8,15 @@ use std::arch::x86_64::*;
 
 use std::f32::consts::LOG2_E;
 
-use half::f16;
-
 use super::activations::ActivationBlock;
-use super::lanes::{self, EXPONENTS, LN_2, Lanes, POLYNOMIAL, WHOLE};
+use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Group, Tile4, Tile8};
+use super::registers::{
+    fetch, floats, halves, lanes_of, largest, quad_of, quants_of, register, signed, sum_of,
+    unsigned,
+};
 use super::{KEYS, LANES, OUTPUTS};
-
-// Arrays become registers by their value: loads through pointers are checked where debug assertions are on, which costs half of the speed.
-
-#[allow(unsafe_code, reason = "an array as a register")]
-#[target_feature(enable = "avx2")]
-#[inline]
-fn unsigned(bytes: [u8; 32]) -> __m256i {
-    // SAFETY: both are 32 bytes, and any bits are a value of either.
-    unsafe { std::mem::transmute::<[u8; 32], __m256i>(bytes) }
-}
-
-#[allow(unsafe_code, reason = "an array as a register")]
-#[target_feature(enable = "avx2")]
-#[inline]
-fn signed(bytes: [i8; 32]) -> __m256i {
-    // SAFETY: both are 32 bytes, and any bits are a value of either.
-    unsafe { std::mem::transmute::<[i8; 32], __m256i>(bytes) }
-}
-
-/// Eight halves as floats.
-#[allow(unsafe_code, reason = "an array as a register")]
-#[target_feature(enable = "avx2,f16c")]
-#[inline]
-fn floats(halves: [u16; 8]) -> __m256 {
-    // SAFETY: both are 16 bytes, and any bits are a value of either.
-    _mm256_cvtph_ps(unsafe { std::mem::transmute::<[u16; 8], __m128i>(halves) })
-}
-
-/// Sixteen floats as two registers.
-#[allow(unsafe_code, reason = "an array as registers")]
-#[target_feature(enable = "avx2")]
-#[inline]
-fn halves(x: &Group) -> [__m256; 2] {
-    // SAFETY: both are 64 bytes, and any bits are a value of either.
-    unsafe { std::mem::transmute::<Group, [__m256; 2]>(*x) }
-}
-
-/// Eight numbers of a cache as floats.
-#[allow(unsafe_code, reason = "an array as a register")]
-#[target_feature(enable = "avx2,f16c")]
-#[inline]
-pub(super) fn register(x: Eight<'_>) -> __m256 {
-    match x {
-        // SAFETY: both are 32 bytes, and any bits are a value of either.
-        Eight::Floats(x) => unsafe { std::mem::transmute::<Lanes, __m256>(*x) },
-        Eight::Halves(x) => {
-            // SAFETY: both are 16 bytes, and any bits are a value of either.
-            let halves = unsafe { std::mem::transmute::<[f16; 8], __m128i>(*x) };
-            _mm256_cvtph_ps(halves)
-        }
-    }
-}
-
-#[allow(unsafe_code, reason = "a register as an array")]
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn lanes_of(x: __m256) -> Lanes {
-    // SAFETY: both are 32 bytes, and any bits are a value of either.
-    unsafe { std::mem::transmute::<__m256, Lanes>(x) }
-}
-
-#[allow(unsafe_code, reason = "a register as an array")]
-#[target_feature(enable = "avx2")]
-#[inline]
-fn quants_of(x: __m256i) -> [i8; 32] {
-    // SAFETY: both are 32 bytes, and any bits are a value of either.
-    unsafe { std::mem::transmute::<__m256i, [i8; 32]>(x) }
-}
-
-/// The largest of eight numbers.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn largest(x: __m256) -> f32 {
-    let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
-}
-
-/// The sum of eight whole numbers.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn sum_of(x: __m256i) -> i32 {
-    let four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
-    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
-    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
-}
-
-/// Bytes between what is read and what is asked for.
-const AHEAD: usize = 2048;
-
-/// Asks for the beginning of what will be read next, up to where [`fetch`] asks for more.
-#[allow(unsafe_code, reason = "a hint to the processor")]
-pub(super) fn fetch_start<T>(numbers: &[T]) {
-    let first = numbers.as_ptr().cast::<i8>();
-    for line in (0..AHEAD.min(size_of_val(numbers))).step_by(64) {
-        // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line)) };
-    }
-}
-
-/// Asks for the memory that a single row's product will come to soon: it does too little with each tile to be waited for.
-#[allow(unsafe_code, reason = "a hint to the processor")]
-#[inline(always)]
-pub(super) fn fetch<T: ?Sized>(numbers: &T) {
-    let ahead = std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(AHEAD);
-    for line in (0..size_of_val(numbers)).step_by(64) {
-        // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line)) };
-    }
-}
-
-/// Four activations as one number.
-#[inline(always)]
-pub(super) fn quad_of(quants: &[i8; 32], quad: usize) -> i32 {
-    i32::from_ne_bytes(quants.as_chunks::<4>().0[quad].map(i8::cast_unsigned))
-}
 
 /// As [`super::scalar::four`].
 #[target_feature(enable = "avx2,fma,f16c")]

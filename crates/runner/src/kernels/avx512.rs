@@ -9,10 +9,11 @@ use std::f32::consts::LOG2_E;
 use half::f16;
 
 use super::activations::ActivationBlock;
-use super::avx2::{fetch, lanes_of, quad_of, weigh_columns};
+use super::avx2::weigh_columns;
 use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Group, Tile4, Tile8};
+use super::registers::{fetch, lanes_of, quad_of};
 use super::{KEYS, LANES};
 
 /// Numbers in a register.
@@ -259,7 +260,7 @@ pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
         *to = array_of(register(T::sixteen(from)));
     }
     for (from, to) in few.as_chunks::<LANES>().0.iter().zip(rest.as_chunks_mut::<LANES>().0) {
-        *to = lanes_of(super::avx2::register(T::eight(from)));
+        *to = lanes_of(super::registers::register(T::eight(from)));
     }
 }
 

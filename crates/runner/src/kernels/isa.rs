@@ -4,14 +4,14 @@ use super::number::Number;
 use super::packed::{Group, Tile4, Tile8};
 use super::{BLOCK, KEYS, scalar};
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{avx2, avx512, registers};
 
 /// Which instructions the loops are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isa {
     /// Those that every machine has.
     Scalar,
-    /// AVX2, FMA and F16C; made by [`Isa::of_machine`] alone, so that whoever holds it may use them.
+    /// AVX2, FMA and F16C; made by [`Isa::all`] alone, so that whoever holds it may use them.
     #[cfg(target_arch = "x86_64")]
     Avx2(Found),
     /// AVX-512 with VNNI besides.
@@ -146,7 +146,7 @@ impl Isa {
         match self {
             Self::Scalar => {}
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) | Self::Avx512(_) => avx2::fetch_start(numbers),
+            Self::Avx2(_) | Self::Avx512(_) => registers::fetch_start(numbers),
         }
     }
 

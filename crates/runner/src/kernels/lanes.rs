@@ -58,6 +58,11 @@ pub(super) fn merge(into: &mut [f32], from: &[f32]) {
     }
 }
 
+/// [`exp`] of one number.
+pub(crate) fn exp_of(x: f32) -> f32 {
+    exp([x; 8])[0]
+}
+
 /// Adds numbers times a factor.
 #[inline(always)]
 pub(super) fn add_scaled(into: &mut [f32], from: &[f32], factor: f32) {

@@ -1,7 +1,7 @@
 //! The inner loops of the CPU, and the threads that share them: with the counting allocator, all of the program's `unsafe` code.
 //!
-//! Every loop exists twice, in plain Rust and for AVX2 with FMA and F16C, chosen when the program runs. Both give the same bits, and a row gives the
-//! same bits in any company and on any number of threads.
+//! Loops exist in plain Rust, for AVX2 with FMA and F16C, and for AVX-512 with VNNI where that gains, chosen when the program runs. All give the same bits, and
+//! a row gives the same bits in any company and on any number of threads.
 
 #![allow(clippy::inline_always, reason = "what is inlined into a loop for AVX2 becomes AVX2")]
 
@@ -16,13 +16,18 @@ mod items;
 mod lanes;
 mod number;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod registers;
 mod scalar;
+mod stored;
 mod team;
 
 pub(crate) use activations::{Activations, Norm};
 pub(crate) use isa::Isa;
+pub(crate) use lanes::exp_of as exp;
 pub(crate) use number::Number;
-pub(crate) use packed::{Packed, Stored, Then, gated, products};
+pub(crate) use packed::{Packed, Then, gated, products};
+pub(crate) use stored::Stored;
 pub(crate) use team::Team;
 
 /// What computes on the host: the fastest instructions that it has, and threads.

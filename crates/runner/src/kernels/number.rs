@@ -3,11 +3,14 @@ use half::slice::HalfFloatSliceExt;
 
 use super::lanes::Lanes;
 
+/// Numbers that are rounded at a time.
+const PART: usize = 64;
+
 /// What a cache holds its numbers in.
 pub(crate) trait Number:
     Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static
 {
-    /// Rounds floats to such numbers, as many of each.
+    /// Rounds floats to such numbers, as many of each; what is too large becomes the largest.
     fn round(from: &[f32], to: &mut [Self]);
 
     /// Eight of them as they are.
@@ -56,7 +59,14 @@ impl Number for f32 {
 
 impl Number for f16 {
     fn round(from: &[f32], to: &mut [Self]) {
-        to.convert_from_f32_slice(from);
+        let most = Self::MAX.to_f32();
+        let mut within = [0.0f32; PART];
+        for (from, to) in from.chunks(PART).zip(to.chunks_mut(PART)) {
+            for (within, from) in within.iter_mut().zip(from) {
+                *within = from.clamp(-most, most);
+            }
+            to.convert_from_f32_slice(&within[..from.len()]);
+        }
     }
 
     #[inline(always)]

@@ -2,36 +2,14 @@
 
 use std::ops::Range;
 
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::columns::Columns;
+use super::stored::{Blocks, Stored, least_of_q4_0};
 use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
-use crate::Result;
 
 /// Rows of activations that are taken through all weights before the next: few enough to stay in the nearest caches.
 const ROWS: usize = 64;
-
-/// Kinds of blocks, as GGUF files store them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blocks {
-    /// A scale `d` and 32 nibbles: `d · (nibble - 8)`.
-    Q4_0,
-    /// A scale `d`, a least value `m` and 32 nibbles: `d · nibble + m`.
-    Q4_1,
-    /// A scale `d` and 32 signed bytes: `d · byte`.
-    Q8_0,
-}
-
-/// A matrix as a file stores it, `(outputs, inputs)`.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) blocks: Blocks,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) outputs: usize,
-    pub(crate) inputs: usize,
-}
 
 /// A matrix in tiles.
 #[derive(Debug)]
@@ -67,58 +45,6 @@ pub(super) struct Tile4 {
 pub(super) struct Tile8 {
     pub(super) scales: [u16; OUTPUTS], // f16
     pub(super) quants: [[i8; 4 * OUTPUTS]; 8],
-}
-
-impl Blocks {
-    /// Bytes of a block.
-    pub(crate) const fn bytes(self) -> usize {
-        match self {
-            Self::Q4_0 => 18,
-            Self::Q4_1 => 20,
-            Self::Q8_0 => 34,
-        }
-    }
-}
-
-impl Stored {
-    /// A quantised tensor, `(outputs, inputs)`, as it is, if it is in blocks of 32; else in 8 bits.
-    pub(crate) fn of(tensor: &QTensor) -> Result<Self> {
-        let blocks = match tensor.dtype() {
-            GgmlDType::Q4_0 => Blocks::Q4_0,
-            GgmlDType::Q4_1 => Blocks::Q4_1,
-            GgmlDType::Q8_0 => Blocks::Q8_0,
-            _ => return Self::in_8_bits(&tensor.dequantize(&Device::Cpu)?),
-        };
-        let (outputs, inputs) = tensor.shape().dims2()?;
-        Ok(Self { blocks, bytes: tensor.data()?.into_owned(), outputs, inputs })
-    }
-
-    /// A matrix in f32 on the host, `(outputs, inputs)`, requantised to 8 bits.
-    pub(crate) fn in_8_bits(weight: &Tensor) -> Result<Self> {
-        Self::of(&QTensor::quantize(weight, GgmlDType::Q8_0)?)
-    }
-
-    /// The same rows in another order.
-    pub(crate) fn reordered(self, rows: impl Iterator<Item = usize>) -> Self {
-        let row = self.inputs / BLOCK * self.blocks.bytes();
-        let bytes = rows.flat_map(|from| &self.bytes[from * row..(from + 1) * row]).copied();
-        Self { bytes: bytes.collect(), ..self }
-    }
-
-    /// Whether all that it stands for is finite.
-    pub(crate) fn is_finite(&self) -> bool {
-        let halves = if self.blocks == Blocks::Q4_1 { 2 } else { 1 };
-        self.bytes.chunks(self.blocks.bytes()).all(|block| {
-            let halves = block.as_chunks::<2>().0[..halves].iter();
-            halves.copied().all(|bytes| f16::from_le_bytes(bytes).is_finite())
-        })
-    }
-
-    fn block(&self, row: usize, block: usize) -> &[u8] {
-        let bytes = self.blocks.bytes();
-        let start = (row * (self.inputs / BLOCK) + block) * bytes;
-        &self.bytes[start..start + bytes]
-    }
 }
 
 impl Packed {
@@ -286,8 +212,7 @@ impl Tile4 {
         let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
         self.scales[lane] = half(0);
         let nibbles = if kind == Blocks::Q4_0 {
-            // Eight times a half is one, or overflows as its product with a nibble would.
-            self.leasts[lane] = f16::from_f32(-8.0 * f16::from_bits(half(0)).to_f32()).to_bits();
+            self.leasts[lane] = least_of_q4_0(f16::from_bits(half(0))).to_bits();
             &block[2..]
         } else {
             self.leasts[lane] = half(2);

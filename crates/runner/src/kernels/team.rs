@@ -176,10 +176,11 @@ impl Team {
         unsafe {
             *shared.work.get() = None;
         }
+        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = own {
             resume_unwind(panic);
         }
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a thread of the team panicked");
+        assert!(!panicked, "a thread of the team panicked");
     }
 
     fn wake(&self) {
@@ -300,6 +301,7 @@ mod tests {
             let run = || team.share(3, |part| assert!(!part.contains(&bad), "asked for"));
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
         }
+        assert!(catch_unwind(AssertUnwindSafe(|| team.share(3, |_| panic!("asked for")))).is_err());
         team.share(3, |_| {});
     }
 }

@@ -1,4 +1,4 @@
-//! Loops over a cache: AVX2's against plain Rust's, bit by bit.
+//! Loops over a cache: those for each kind of instructions against plain Rust's, bit by bit.
 
 use half::f16;
 
@@ -28,9 +28,9 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     let tile = keys.as_chunks().0;
     let three = isa.scores(tile, [&*queries[0], &*queries[1], &*queries[2]]);
     let one = isa.scores(tile, [&*queries[1]]);
-    let six = isa.scores(tile, [0, 0, 2, 2, 1, 1].map(|query| &*queries[query]));
+    let six_scores = isa.scores(tile, [0, 0, 2, 2, 1, 1].map(|query| &*queries[query]));
     assert_eq!(bits(&three[1]), bits(&one[0]), "a query in company");
-    assert_eq!(bits(&three[1]), bits(&six[4]), "a query in more company");
+    assert_eq!(bits(&three[1]), bits(&six_scores[4]), "a query in more company");
 
     let values: Vec<T> = rounded(&random(40 * width, 7));
     let weights: Vec<Vec<f32>> = (0..3).map(|query| random(37, 8 + query)).collect();
@@ -39,6 +39,12 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     let all = [&*weights[0], &*weights[1], &*weights[2]];
     isa.weigh(&values, width, all, (&mut out, width + 2));
     isa.weigh(&values, width, [&*weights[1]], (&mut alone[width + 2..], width + 2));
+    let mut six = random(6 * (width + 2), 11);
+    isa.weigh(&values, width, [0, 1, 2, 0, 1, 2].map(|row| all[row]), (&mut six, width + 2));
+    assert_eq!(bits(&six[..3 * (width + 2)]), bits(&out), "queries in more company");
+    let mut two = random(2 * (width + 2), 11);
+    isa.weigh(&values, width, [all[0], all[1]], (&mut two, width + 2));
+    assert_eq!(bits(&two), bits(&out[..2 * (width + 2)]), "queries in less company");
     let second = width + 2..2 * width + 2;
     assert_eq!(bits(&out[second.clone()]), bits(&alone[second]), "a query in company");
 
@@ -46,9 +52,14 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     isa.widen(&values, &mut widened);
     let mut weights = random(96, 12);
     let largest_and_sum = isa.soften(&mut weights, 75);
+    let (mut merged, mut added) = (random(width + 2, 13), random(width + 2, 14));
+    isa.merge(&mut merged, &random(width + 2, 15));
+    isa.add_scaled(&mut added, &random(width + 2, 16), 0.7);
 
     let mut found: Vec<Vec<u32>> = three.iter().map(|scores| bits(scores)).collect();
-    found.extend([bits(&out), bits(&widened), bits(&weights), bits(&largest_and_sum)]);
+    found.extend(six_scores.map(|scores| bits(&scores)));
+    found.extend([&six, &widened, &weights, &merged, &added].map(|numbers| bits(numbers)));
+    found.push(bits(&largest_and_sum));
     found
 }
 

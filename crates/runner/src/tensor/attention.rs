@@ -1,6 +1,6 @@
 //! Attention in candle's operations.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use crate::Result;
@@ -74,7 +74,7 @@ pub(super) fn probabilities(q: &Tensor, keys: &Tensor, mask: &Tensor) -> Result<
     let (kv_heads, grouped_rows, _) = scores.dims3()?;
     let scores =
         scores.reshape((kv_heads * grouped_rows / rows, rows, keys))?.broadcast_add(mask)?;
-    softmax(&scores.reshape((kv_heads, grouped_rows, keys))?)
+    Ok(softmax_last_dim(&scores.reshape((kv_heads, grouped_rows, keys))?)?)
 }
 
 /// One head per query head: each KV head's row, once for every query head of its group.
@@ -105,7 +105,7 @@ pub(super) fn step(q: &[Tensor], shared: Option<Kv>, own: &[Kv]) -> Result<Vec<(
     let shared_scores = Tensor::cat(q, 1)?.matmul(&shared.keys)?; // (kv_heads, lanes * group, shared)
     let probabilities = q.iter().zip(own).enumerate().map(|(lane, (q, own))| {
         let of_shared = shared_scores.narrow(1, lane * group, group)?.contiguous()?; // (kv_heads, group, shared)
-        softmax(&Tensor::cat(&[&of_shared, &q.matmul(&own.keys)?], 2)?)
+        Ok(softmax_last_dim(&Tensor::cat(&[&of_shared, &q.matmul(&own.keys)?], 2)?)?)
     });
     let probabilities: Vec<Tensor> = probabilities.collect::<Result<_>>()?;
     let of_shared = probabilities.iter().map(|p| Ok(p.narrow(2, 0, entries)?.contiguous()?));
@@ -122,15 +122,6 @@ pub(super) fn step(q: &[Tensor], shared: Option<Kv>, own: &[Kv]) -> Result<Vec<(
 
 /// Attention of one row over one lane's own entries.
 fn alone(q: &Tensor, own: &Kv) -> Result<(Tensor, Tensor)> {
-    let probabilities = softmax(&q.matmul(&own.keys)?)?;
+    let probabilities = softmax_last_dim(&q.matmul(&own.keys)?)?;
     Ok((probabilities.matmul(&own.values)?, probabilities))
-}
-
-/// Softmax in f32 over the last dimension, whatever type the scores have.
-fn softmax(scores: &Tensor) -> Result<Tensor> {
-    let dtype = scores.dtype();
-    if dtype == DType::F32 {
-        return Ok(softmax_last_dim(scores)?);
-    }
-    Ok(softmax_last_dim(&scores.to_dtype(DType::F32)?)?.to_dtype(dtype)?)
 }

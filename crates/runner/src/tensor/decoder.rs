@@ -1,6 +1,6 @@
 //! The Llama decoder in tensors, top to bottom.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use candle_nn::ops::{rms_norm, silu};
 
 use super::Attend;
@@ -70,7 +70,7 @@ impl Decoder {
             Wanted::All => x,
         };
         let logits = self.head.forward(&rms_norm(&x, &self.norm, norm_epsilon)?)?;
-        Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+        Ok(logits.flatten_all()?.to_vec1()?)
     }
 
     pub(crate) fn device(&self) -> &Device {

@@ -1,11 +1,12 @@
 //! Lanes in tensors: a row each.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::Attend;
 use super::attention::{Kv, copied, grouped, step};
 use crate::Result;
-use crate::lane::{Lane, by_pool};
+use crate::engine::by_pool;
+use crate::lane::Lane;
 
 /// One row per lane.
 pub(crate) struct Lanes<'a>(pub(crate) &'a mut [Lane]);
@@ -35,7 +36,7 @@ impl Attend for Lanes<'_> {
             let own = lane.own(layer).slots();
             lane.evict(layer, || {
                 let of_own = probabilities.narrow(2, probabilities.dim(2)? - own, own)?;
-                Ok(of_own.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+                Ok(of_own.flatten_all()?.to_vec1()?)
             })?;
             outputs.push(out.reshape((1, out.elem_count()))?);
         }

@@ -1,6 +1,6 @@
 //! A prompt in tensors: blocks of rows under a mask.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use zoo::Observation;
 
 use super::attention::{Kv, grouped, mask, probabilities, ungrouped};
@@ -110,6 +110,5 @@ fn columns(probabilities: &Tensor, rows: usize, first: usize) -> Result<Vec<f32>
     let voting =
         probabilities.reshape((query_heads, rows, keys))?.narrow(1, first, rows - first)?;
     let ones = Tensor::ones((query_heads, 1, rows - first), voting.dtype(), voting.device())?;
-    let sums = ones.matmul(&voting.contiguous()?)?;
-    Ok(sums.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    Ok(ones.matmul(&voting.contiguous()?)?.flatten_all()?.to_vec1()?)
 }

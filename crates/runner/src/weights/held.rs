@@ -16,7 +16,7 @@ pub enum Weights {
     /// Requantised to 8 bits in blocks of 32: about 1.06 bytes a weight; activations are quantised too.
     Q8_0,
     /// As a GGUF file has them, if in blocks of 32 (`Q4_0`, `Q4_1`, `Q8_0`); what it has in other blocks is requantised to 8 bits. Activations are
-    /// quantised too. Tensors that no file quantised stay in f32. On the host alone.
+    /// quantised too. Tensors that no file quantised stay in f32. On a device, which has no such products, all are f32.
     Native,
 }
 

@@ -87,11 +87,26 @@ impl<'a> Tensors<'a> {
     /// # Errors
     /// [`Error::Malformed`] if a scale in it is not finite.
     pub(crate) fn stored(&mut self, name: &str) -> Result<Option<Stored>> {
-        let stored = self.source.stored(name)?;
-        if stored.as_ref().is_some_and(|stored| !stored.is_finite()) {
-            return Err(self.source.fault(name, "holds NaN or infinity"));
+        match self.source.stored(name)? {
+            Some(stored) => Ok(Some(self.finite(name, stored)?)),
+            None => Ok(None),
         }
-        Ok(stored)
+    }
+
+    /// A matrix in blocks of 8 bits, however its file has it.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a number in it is not finite, or too large for such a block.
+    pub(crate) fn in_8_bits(&mut self, name: &str) -> Result<Stored> {
+        let stored = Stored::in_8_bits(&self.read(name)?)?;
+        self.finite(name, stored)
+    }
+
+    fn finite(&self, name: &str, stored: Stored) -> Result<Stored> {
+        if stored.is_finite() {
+            return Ok(stored);
+        }
+        Err(self.source.fault(name, "holds NaN or infinity, or what its blocks cannot hold"))
     }
 
     /// What GGUF divides each rotary frequency by, where it says so.
