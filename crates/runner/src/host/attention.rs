@@ -65,16 +65,12 @@ impl<T: Number> Head<T> {
                 }
             }
             let weights = &mut weights[first..];
-            match T::as_floats(tile) {
-                Some(tile) => scores(isa, tile, queries.rows, weights),
-                None if queries.rows.len() <= isa.queries() => {
-                    scores(isa, tile, queries.rows, weights);
-                }
-                None => {
-                    keys.resize(tile.len(), [0.0; KEYS]);
-                    isa.widen(tile.as_flattened(), keys.as_flattened_mut());
-                    scores(isa, keys, queries.rows, weights);
-                }
+            if T::IS_FLOAT || queries.rows.len() <= isa.queries() {
+                scores(isa, tile, queries.rows, weights);
+            } else {
+                keys.resize(tile.len(), [0.0; KEYS]);
+                isa.widen(tile.as_flattened(), keys.as_flattened_mut());
+                scores(isa, keys, queries.rows, weights);
             }
         }
         let padded = entries.next_multiple_of(KEYS);
@@ -111,18 +107,12 @@ impl<T: Number> Head<T> {
             }
             let values = page.values();
             let weights = &weights[first..];
-            match T::as_floats(values.as_chunks::<1>().0) {
-                Some(values) => {
-                    weigh(isa, values.as_flattened(), shape, (weights, count), partials);
-                }
-                None if queries.rows.len() <= isa.queries() => {
-                    weigh(isa, values, shape, (weights, count), partials);
-                }
-                None => {
-                    floats.resize(values.len(), 0.0);
-                    isa.widen(values, floats);
-                    weigh(isa, floats, shape, (weights, count), partials);
-                }
+            if T::IS_FLOAT || queries.rows.len() <= isa.queries() {
+                weigh(isa, values, shape, (weights, count), partials);
+            } else {
+                floats.resize(values.len(), 0.0);
+                isa.widen(values, floats);
+                weigh(isa, floats, shape, (weights, count), partials);
             }
         }
     }

@@ -10,6 +10,9 @@ const PART: usize = 64;
 pub(crate) trait Number:
     Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static
 {
+    /// Whether they are floats, so that nothing is gained by widening them.
+    const IS_FLOAT: bool;
+
     /// Rounds floats to such numbers, as many of each; what is too large becomes the largest.
     fn round(from: &[f32], to: &mut [Self]);
 
@@ -18,9 +21,6 @@ pub(crate) trait Number:
 
     /// Sixteen of them as they are.
     fn sixteen(x: &[Self; 16]) -> Sixteen<'_>;
-
-    /// All of them, if they are floats already.
-    fn as_floats<const N: usize>(x: &[[Self; N]]) -> Option<&[[f32; N]]>;
 }
 
 /// Eight numbers of a cache, by reference: copies would be made number by number.
@@ -38,6 +38,8 @@ pub(crate) enum Sixteen<'a> {
 }
 
 impl Number for f32 {
+    const IS_FLOAT: bool = true;
+
     fn round(from: &[f32], to: &mut [Self]) {
         to.copy_from_slice(from);
     }
@@ -51,13 +53,11 @@ impl Number for f32 {
     fn sixteen(x: &[Self; 16]) -> Sixteen<'_> {
         Sixteen::Floats(x)
     }
-
-    fn as_floats<const N: usize>(x: &[[Self; N]]) -> Option<&[[f32; N]]> {
-        Some(x)
-    }
 }
 
 impl Number for f16 {
+    const IS_FLOAT: bool = false;
+
     fn round(from: &[f32], to: &mut [Self]) {
         let most = Self::MAX.to_f32();
         let mut within = [0.0f32; PART];
@@ -77,10 +77,6 @@ impl Number for f16 {
     #[inline(always)]
     fn sixteen(x: &[Self; 16]) -> Sixteen<'_> {
         Sixteen::Halves(x)
-    }
-
-    fn as_floats<const N: usize>(_: &[[Self; N]]) -> Option<&[[f32; N]]> {
-        None
     }
 }
 
