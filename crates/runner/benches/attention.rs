@@ -17,7 +17,8 @@ fn main() {
 }
 
 #[divan::bench(args = SIZES, sample_count = 20, sample_size = 1)]
+#[allow(clippy::expect_used, reason = "a bench may end so")]
 fn one_thread(bencher: Bencher, (queries, heads, entries): (usize, usize, usize)) {
-    let attention = HeadAttention::new(HEAD_DIM, heads, entries, queries);
+    let attention = HeadAttention::new(HEAD_DIM, heads, entries, queries).expect("so much memory");
     bencher.counter(ItemsCount::new(heads * entries)).bench_local(|| attention.run());
 }

@@ -6,7 +6,7 @@ pub(crate) use store::Store;
 
 use crate::Result;
 
-/// Slots are allocated in pages of this many.
+/// Memory is taken for this many slots at a time.
 pub(crate) const PAGE: usize = 64;
 
 /// One layer's entries: a key, a value and a position in each slot of each KV head.
@@ -19,6 +19,7 @@ pub struct Entries {
     positions: Vec<Vec<u32>>,      // (kv_heads, slots in use)
     holes: Vec<Vec<usize>>,        // (kv_heads, holes), ascending
     scores: Option<Vec<Vec<f32>>>, // (kv_heads, slots in use): what a policy has summed up of each entry, if it does
+    allocated: usize, // slots of each KV head that memory was taken for, in whole pages
 }
 
 /// Slots for new entries.
@@ -38,15 +39,48 @@ impl Entries {
             positions: vec![Vec::new(); heads],
             holes: vec![Vec::new(); heads],
             scores: None,
+            allocated: 0,
         }
     }
 
-    /// No entries, of the same shape, and room for `capacity`.
-    pub(crate) fn empty_like(&self, capacity: usize) -> Result<Self> {
-        let mut empty = self.select(&vec![Vec::new(); self.heads()])?;
-        empty.scores = None;
-        empty.store.reserve(capacity)?;
-        Ok(empty)
+    /// Puts layers side by side in memory, where they will find room for so many slots each; one that comes to have more moves away.
+    ///
+    /// # Shapes
+    /// - `rooms`: `(layers,)`
+    pub(crate) fn make_room(layers: &mut [Self], rooms: &[usize], filled: bool) -> Result<()> {
+        let stores = layers.iter_mut().zip(rooms).map(|(layer, &room)| {
+            let slots = layer.slots();
+            (&mut layer.store, slots, room)
+        });
+        Store::make_room(stores, filled)
+    }
+
+    /// Copies of some entries of each layer, in as many heads as are named: each head here gives rise to the same number of consecutive ones there. They lie
+    /// side by side, with room for so many slots each.
+    ///
+    /// # Shapes
+    /// - `kept`: `(layers, heads, entries)`; slots in the order that the copy will have
+    /// - `rooms`: `(layers,)`
+    pub(crate) fn copies(
+        layers: &[Self],
+        kept: &[Vec<Vec<usize>>],
+        rooms: &[usize],
+    ) -> Result<Vec<Self>> {
+        let empty = |(layer, kept): (&Self, &Vec<Vec<usize>>)| {
+            Ok(Self::new(layer.store.empty_like(kept.len())?, kept.len()))
+        };
+        let mut copies: Vec<Self> = layers.iter().zip(kept).map(empty).collect::<Result<_>>()?;
+        let filled = rooms.iter().zip(kept).all(|(room, kept)| kept[0].len() + PAGE >= *room);
+        Self::make_room(&mut copies, rooms, filled)?;
+        for ((copy, layer), kept) in copies.iter_mut().zip(layers).zip(kept) {
+            copy.reserve(kept[0].len())?;
+            copy.store.copy_from(&layer.store, kept)?;
+            let copied = kept.len() / layer.heads();
+            copy.positions = gathered(kept, |head| &layer.positions[head / copied]);
+            copy.scores =
+                layer.scores.as_ref().map(|scores| gathered(kept, |head| &scores[head / copied]));
+        }
+        Ok(copies)
     }
 
     /// KV heads.
@@ -77,7 +111,7 @@ impl Entries {
     /// Bytes allocated for keys, values and summed-up scores, whether in use or not.
     pub fn bytes(&self) -> usize {
         let scores = self.scores.iter().flatten().map(|head| head.capacity() * size_of::<f32>());
-        self.store.bytes() + scores.sum::<usize>()
+        self.store.bytes_of(self.allocated) + scores.sum::<usize>()
     }
 
     /// Positions of one KV head's entries that were not evicted, in slot order.
@@ -195,7 +229,7 @@ impl Entries {
             scores.truncate(kept);
         }
         self.holes.iter_mut().for_each(Vec::clear);
-        Ok(())
+        self.give_back()
     }
 
     /// Lays entries out anew; those that are not named go.
@@ -204,51 +238,51 @@ impl Entries {
     /// - `kept`: `(kv_heads, entries)`, slots in their new order
     pub(crate) fn arrange(&mut self, kept: &[Vec<usize>]) -> Result<()> {
         debug_assert!(self.holes.iter().all(Vec::is_empty), "settle comes first");
-        *self = self.select(kept)?;
+        self.store.arrange(kept)?;
+        self.positions = gathered(kept, |head| &self.positions[head]);
+        self.scores = self.scores.take().map(|scores| gathered(kept, |head| &scores[head]));
+        self.give_back()
+    }
+
+    /// Takes memory for `slots` in all, in whole pages.
+    fn reserve(&mut self, slots: usize) -> Result<()> {
+        let pages = slots.next_multiple_of(PAGE);
+        for head in self.scores.iter_mut().flatten() {
+            head.reserve_exact(pages.saturating_sub(head.len()));
+        }
+        if pages > self.allocated {
+            self.allocated = pages;
+            if pages > self.store.room() {
+                self.store.resize(self.slots(), pages)?;
+            }
+        }
         Ok(())
     }
 
-    /// A copy of all entries, with room for one more.
-    pub(crate) fn copy(&self) -> Result<Self> {
-        let everything: Vec<usize> = (0..self.slots()).collect();
-        let mut copy = self.select(&vec![everything; self.heads()])?;
-        copy.reserve(copy.slots() + 1)?;
-        Ok(copy)
-    }
-
-    /// A copy of some entries, in as many heads as are named: each head here gives rise to the same number of consecutive ones there.
-    ///
-    /// # Shapes
-    /// - `kept`: `(heads, entries)`; slots in the order that the copy will have
-    pub(crate) fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
-        let copies = kept.len() / self.heads();
-        let positions = kept.iter().enumerate().map(|(head, slots)| {
-            let positions = &self.positions[head / copies];
-            slots.iter().map(|&slot| positions[slot]).collect()
-        });
-        let gather = |scores: &Vec<Vec<f32>>| {
-            let of = |(head, slots): (usize, &Vec<usize>)| {
-                slots.iter().map(|&slot| scores[head / copies][slot]).collect()
-            };
-            kept.iter().enumerate().map(of).collect()
-        };
-        let mut copy = Self {
-            store: self.store.select(kept)?,
-            positions: positions.collect(),
-            holes: vec![Vec::new(); kept.len()],
-            scores: self.scores.as_ref().map(gather),
-        };
-        copy.reserve(copy.slots())?;
-        Ok(copy)
-    }
-
-    /// Makes room for `slots` in all, in whole pages.
-    fn reserve(&mut self, slots: usize) -> Result<()> {
-        for head in self.scores.iter_mut().flatten() {
-            head.reserve_exact(slots.next_multiple_of(PAGE).saturating_sub(head.len()));
+    /// Gives memory back, if less than half of it is needed.
+    fn give_back(&mut self) -> Result<()> {
+        let pages = self.slots().next_multiple_of(PAGE);
+        if 2 * pages <= self.allocated {
+            self.allocated = pages;
+            self.store.resize(self.slots(), pages)?;
         }
-        self.store.reserve(slots)
+        Ok(())
     }
+}
+
+/// What each head's numbers are in some slots.
+///
+/// # Shapes
+/// - `kept`: `(heads, slots)`
+fn gathered<'a, T: Copy + 'a>(
+    kept: &[Vec<usize>],
+    of_head: impl Fn(usize) -> &'a Vec<T>,
+) -> Vec<Vec<T>> {
+    let of = |(head, slots): (usize, &Vec<usize>)| {
+        let numbers = of_head(head);
+        slots.iter().map(|&slot| numbers[slot]).collect()
+    };
+    kept.iter().enumerate().map(of).collect()
 }
 
 #[cfg(test)]
@@ -341,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_nothing_is_left_in_goes() {
+    fn memory_that_less_than_half_of_is_needed_is_given_back() {
         for store in stores() {
             let mut cache = filled(store, 67);
             let bytes = cache.bytes();

@@ -121,13 +121,29 @@ impl Lane {
         let policy = job.policies.decode.clone();
         let pool = prefilled.pool(&job.policies, job.seed)?;
         let shared = policy.spares_prompt().then(|| Arc::clone(&pool));
-        let layers = pool.layers.iter().enumerate().map(|(layer, entries)| {
-            let mut own = if shared.is_some() { entries.empty_like(1)? } else { entries.copy()? };
-            if policy.accumulates() {
-                own.track(prefilled.received(layer, &own)?);
+        let layers = pool.layers.len();
+        let own = |layer: usize| {
+            let (entries, layer) =
+                (pool.layers[layer].len(), Layer { index: layer, count: layers });
+            // A step's own entry is in before another goes.
+            let most = policy.schedule.peak(entries, job.limits.max_new_tokens, layer);
+            let most = most.saturating_add(1);
+            match &shared {
+                Some(_) => (Vec::new(), most.saturating_sub(entries)),
+                None => ((0..entries).collect(), most.max(entries)),
             }
-            Ok(LayerCache { own, pool: entries.len(), selections: 0 })
-        });
+        };
+        let (kept, rooms): (Vec<Vec<usize>>, Vec<usize>) = (0..layers).map(own).unzip();
+        let kept: Vec<_> =
+            kept.into_iter().zip(&pool.layers).map(|(kept, of)| vec![kept; of.heads()]).collect();
+        let copies = Entries::copies(&pool.layers, &kept, &rooms)?;
+        let layers =
+            copies.into_iter().zip(&pool.layers).enumerate().map(|(layer, (mut own, pool))| {
+                if policy.accumulates() {
+                    own.track(prefilled.received(layer, &own)?);
+                }
+                Ok(LayerCache { own, pool: pool.len(), selections: 0 })
+            });
         let mut lane = Self {
             id,
             layers: layers.collect::<Result<_>>()?,

@@ -107,7 +107,7 @@ impl Llama {
         match &self.back_end {
             BackEnd::Host(decoder) => {
                 let mut reader =
-                    host::Reader::new(shape, decoder.numbers(), tokens.len(), observations);
+                    host::Reader::new(shape, decoder.numbers(), tokens.len(), observations)?;
                 for (tokens, positions, wanted) in blocks {
                     each(&decoder.forward(tokens, &positions, wanted, &mut reader)?)?;
                     reader.advance(tokens.len());

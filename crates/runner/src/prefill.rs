@@ -99,13 +99,13 @@ impl Prefilled {
 
     fn compress(&self, kind: &Kind, copies: usize) -> Result<Pool> {
         let recorder = kind.policy.observation().map(|wanted| self.recorder(wanted)).transpose()?;
-        let layers = Layer::all(self.pool.layers.len()).map(|layer| {
+        let kept = Layer::all(self.pool.layers.len()).map(|layer| {
             let entries = &self.pool.layers[layer.index];
             let rows: Vec<&[f32]> =
                 recorder.map(|recorder| recorder.rows(layer.index).collect()).unwrap_or_default();
             let heads = entries.heads() * copies;
             let group = rows.len() / heads;
-            let kept: Vec<Vec<usize>> = (0..heads)
+            (0..heads)
                 .map(|head| {
                     let view = View {
                         positions: entries.positions(head / copies),
@@ -116,10 +116,11 @@ impl Prefilled {
                     };
                     kind.policy.keep(&view, layer)
                 })
-                .collect();
-            entries.select(&kept)
+                .collect()
         });
-        Ok(Pool { layers: layers.collect::<Result<_>>()? })
+        let kept: Vec<Vec<Vec<usize>>> = kept.collect();
+        let rooms: Vec<usize> = kept.iter().map(|heads| heads[0].len()).collect();
+        Ok(Pool { layers: Entries::copies(&self.pool.layers, &kept, &rooms)? })
     }
 
     /// Attention that some entries of a layer received from all prompt queries that see them, summed over each head's queries.
@@ -251,7 +252,7 @@ mod tests {
         let (causal, corner, last) =
             (all(Mask::Causal), all(Mask::Corner(8)), Observation::LastQueries(8));
         for observations in [&[][..], &[causal, last], &[corner], &[last, corner, causal, corner]] {
-            let mut reader = host::Reader::new(shape, Numbers::F32, tokens, observations);
+            let mut reader = host::Reader::new(shape, Numbers::F32, tokens, observations).unwrap();
             for rows in [BLOCK, 10] {
                 let cells = vec![0.0; rows * 8 * 8];
                 let mut out = vec![0.0; rows * 4 * 8];

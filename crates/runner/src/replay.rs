@@ -124,7 +124,7 @@ impl Recording {
 
     fn prefill(&self, policies: &Policies) -> Result<Prefilled> {
         let observations: Vec<_> = policies.observations().collect();
-        let mut reader = Reader::new(self.shape, Numbers::F32, self.prompt_tokens, &observations);
+        let mut reader = Reader::new(self.shape, Numbers::F32, self.prompt_tokens, &observations)?;
         for start in (0..self.prompt_tokens).step_by(BLOCK) {
             let rows = BLOCK.min(self.prompt_tokens - start);
             self.feed(&mut reader, start, rows)?;

@@ -7,10 +7,10 @@ use candle_core::quantized::gguf_file::{Value, write};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
-use crate::Result;
 use crate::cache::Slots;
 use crate::host::{self, Numbers};
-use crate::kernels::{Activations, Host, Isa, Packed, Stored, Then, products};
+use crate::kernels::{Activations, Host, Isa, Packed, Region, Shelf, Stored, Then, products};
+use crate::{Error, Result};
 
 /// A tiny random Llama as a GGUF file: 3 layers, 4 query heads, a vocabulary of 96 single characters, a context of 2048.
 #[derive(Debug)]
@@ -192,9 +192,11 @@ impl BlockProducts {
         rows: usize,
         threads: usize,
     ) -> Result<Self> {
+        let mut shelf = Shelf::default();
         let matrix = |_| {
             let weight = Tensor::randn(0f32, 1.0, (outputs, inputs), &Device::Cpu)?;
-            Ok(Packed::new(&Stored::of(&QTensor::quantize(&weight, kind)?)?))
+            let stored = Stored::of(&QTensor::quantize(&weight, kind)?)?;
+            Packed::new(&stored, &mut shelf).map_err(Error::Memory)
         };
         Ok(Self {
             matrices: (0..matrices).map(matrix).collect::<Result<_>>()?,
@@ -225,17 +227,25 @@ pub struct HeadAttention {
 
 impl HeadAttention {
     /// So many heads with so many entries each, in halves, and so many queries.
-    pub fn new(head_dim: usize, heads: usize, entries: usize, queries: usize) -> Self {
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn new(
+        head_dim: usize,
+        heads: usize,
+        entries: usize,
+        queries: usize,
+    ) -> std::io::Result<Self> {
         let mut random = Random(7);
         let mut row = || (0..head_dim).map(|_| random.next() - 0.5).collect::<Vec<f32>>();
         let mut store = host::Store::new((heads, head_dim), Numbers::F16);
-        store.reserve(entries);
+        store.move_to(&mut Region::new(store.bytes_of(entries), true)?, 0, entries);
         for slot in 0..entries {
             let (key, value) = (row(), row());
             store.write(&Slots::Behind(slot), |_| (&key, &value));
         }
         let queries = (0..queries).map(|_| row()).collect();
-        Self { heads: store, queries, entries, isa: Isa::of_machine() }
+        Ok(Self { heads: store, queries, entries, isa: Isa::of_machine() })
     }
 
     /// Goes over all heads.

@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 
-use super::store::{Head, Page, width};
-use crate::cache::PAGE;
+use super::store::{Head, width};
 use crate::kernels::{Isa, KEYS, Number};
 
 /// Entries that are gone through at a time: what is summed up within a chunk does not depend on what other entries there are.
-pub(super) const CHUNK: usize = 4 * PAGE;
+pub(super) const CHUNK: usize = 256;
+/// Of a chunk, values that are widened at a time, as many as the nearest cache holds.
+const PART: usize = 64;
+
 /// Numbers that a query has of some entries: its largest score, the sum of weights, and weighted values.
 pub(super) const fn partial(width: usize) -> usize {
     2 + width
@@ -18,7 +20,7 @@ pub(super) const fn partial(width: usize) -> usize {
 pub(super) struct Scratch {
     pub(super) weights: Vec<f32>, // (queries, CHUNK)
     keys: Vec<[f32; KEYS]>,       // (head_dim,)
-    values: Vec<f32>,             // (PAGE, width)
+    values: Vec<f32>,             // (PART, width)
 }
 
 /// What is done with a thread's buffers.
@@ -43,7 +45,7 @@ impl<T: Number> Head<T> {
     ///
     /// # Shapes
     /// - `partials`: `(queries, 2 + width)`; values become nought
-    pub(super) fn weights(
+    pub(super) fn weigh_chunk(
         &self,
         isa: Isa,
         chunk: usize,
@@ -51,19 +53,11 @@ impl<T: Number> Head<T> {
         scratch: &mut Scratch,
         partials: &mut [f32],
     ) {
-        let (pages, entries) = self.chunk(chunk, queries);
+        let (first, entries) = Self::chunk(chunk, queries);
         let Scratch { weights, keys, .. } = scratch;
         weights.resize(weights.len().max(queries.rows.len() * CHUNK), 0.0);
-        for first in (0..entries).step_by(KEYS) {
-            let page = first / PAGE;
-            let tile = pages[page].tile(first % PAGE / KEYS);
-            if first % PAGE == 0 {
-                // Within a page the loops look ahead themselves.
-                match pages.get(page + 1).filter(|_| first + PAGE < entries) {
-                    Some(next) => isa.fetch_start(next.tile(0)),
-                    None => isa.fetch_start(pages[0].values()),
-                }
-            }
+        let tiles = self.keys()[first / KEYS * self.head_dim()..].chunks(self.head_dim());
+        for (tile, first) in tiles.zip((0..entries).step_by(KEYS)) {
             let weights = &mut weights[first..];
             if T::IS_FLOAT || queries.rows.len() <= isa.queries() {
                 scores(isa, tile, queries.rows, weights);
@@ -85,7 +79,7 @@ impl<T: Number> Head<T> {
     }
 
     /// Adds a chunk's values, by the weights in `scratch`, to `partials`.
-    pub(super) fn values(
+    pub(super) fn add_values(
         &self,
         isa: Isa,
         chunk: usize,
@@ -93,26 +87,19 @@ impl<T: Number> Head<T> {
         scratch: &mut Scratch,
         partials: &mut [f32],
     ) {
-        let (pages, entries) = self.chunk(chunk, queries);
+        let (first, entries) = Self::chunk(chunk, queries);
         let Scratch { weights, values: floats, .. } = scratch;
-        let shape = (width(self.head_dim()), queries.rows.len());
-        for (page, first) in pages.iter().zip((0..entries).step_by(PAGE)) {
-            let count = PAGE.min(entries - first);
-            if let Some(next) = pages.get(first / PAGE + 1) {
-                if first + PAGE < CHUNK {
-                    isa.fetch_start(next.values());
-                } else {
-                    isa.fetch_start(next.tile(0));
-                }
-            }
-            let values = page.values();
-            let weights = &weights[first..];
+        let width = width(self.head_dim());
+        let shape = (width, queries.rows.len());
+        let values = self.values()[first * width..][..entries * width].chunks(PART * width);
+        for (values, first) in values.zip((0..entries).step_by(PART)) {
+            let weights = (&weights[first..], values.len() / width);
             if T::IS_FLOAT || queries.rows.len() <= isa.queries() {
-                weigh(isa, values, shape, (weights, count), partials);
+                weigh(isa, values, shape, weights, partials);
             } else {
                 floats.resize(values.len(), 0.0);
                 isa.widen(values, floats);
-                weigh(isa, floats, shape, (weights, count), partials);
+                weigh(isa, floats, shape, weights, partials);
             }
         }
     }
@@ -122,11 +109,10 @@ impl<T: Number> Head<T> {
         partial(width(self.head_dim()))
     }
 
-    /// The pages of a chunk, and how many of its entries any of the queries sees.
-    fn chunk(&self, chunk: usize, queries: Queries<'_>) -> (&[Page<T>], usize) {
+    /// A chunk's first entry, and how many of its entries any of the queries sees.
+    fn chunk(chunk: usize, queries: Queries<'_>) -> (usize, usize) {
         let seen = queries.seen.iter().copied().max().unwrap_or(0);
-        let pages = &self.pages()[chunk * (CHUNK / PAGE)..];
-        (pages, seen.saturating_sub(chunk * CHUNK).min(CHUNK))
+        (chunk * CHUNK, seen.saturating_sub(chunk * CHUNK).min(CHUNK))
     }
 }
 
@@ -203,8 +189,8 @@ pub(crate) fn over_all_heads(
             let mut partials = vec![0.0; queries.rows.len() * head.partial()];
             with_scratch(|scratch| {
                 for chunk in 0..entries.div_ceil(CHUNK) {
-                    head.weights(isa, chunk, queries, scratch, &mut partials);
-                    head.values(isa, chunk, queries, scratch, &mut partials);
+                    head.weigh_chunk(isa, chunk, queries, scratch, &mut partials);
+                    head.add_values(isa, chunk, queries, scratch, &mut partials);
                 }
             });
             last += partials[2];

@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 
 use super::{Attend, Numbers, Rows};
-use crate::kernels::{Activations, Host, Norm, Packed, Then, gated, products};
+use crate::kernels::{Activations, Host, Norm, Packed, Shelf, Then, gated, products};
 use crate::llama::{EMBEDDING, Wanted, layer_tensor};
 use crate::rope::{Rotation, frequencies};
 use crate::weights::Tensors;
-use crate::{Config, Result, Weights};
+use crate::{Config, Error, Result, Weights};
 
 /// A decoder with its weights, on the host.
 #[derive(Debug)]
@@ -118,7 +118,8 @@ impl Decoder {
 
     /// Reads the weights.
     pub(crate) fn new(config: &Config, tensors: &mut Tensors, weights: Weights) -> Result<Self> {
-        let mut reader = Reader { tensors, weights, epsilon: config.norm_epsilon };
+        let mut reader =
+            Reader { tensors, weights, shelf: Shelf::default(), epsilon: config.norm_epsilon };
         let layers = (0..config.layers).map(|index| Layer::new(config, index, &mut reader));
         let layers: Vec<Layer> = layers.collect::<Result<_>>()?;
         let quantised = layers.iter().any(Layer::is_quantised);
@@ -177,28 +178,26 @@ impl Layer {
 struct Reader<'a, 'b> {
     tensors: &'a mut Tensors<'b>,
     weights: Weights,
+    /// Where all matrices stand, in the order in which they are used.
+    shelf: Shelf,
     epsilon: f32,
 }
 
 impl Reader<'_, '_> {
     /// A tensor, `(outputs, inputs)`, in the form that was asked for.
     fn matrix(&mut self, name: &str) -> Result<Packed> {
-        match self.weights {
-            Weights::F32 => {}
-            Weights::Q8_0 => return Ok(Packed::new(&self.tensors.in_8_bits(name)?)),
-            Weights::Native => {
-                if let Some(stored) = self.tensors.stored(name)? {
-                    return Ok(Packed::new(&stored));
-                }
-            }
-        }
-        self.unquantised(name)
-    }
-
-    fn unquantised(&mut self, name: &str) -> Result<Packed> {
-        let tensor = self.tensors.read(name)?;
-        let (outputs, inputs) = tensor.dims2()?;
-        Ok(Packed::floats(&numbers(&tensor)?, outputs, inputs))
+        let stored = match self.weights {
+            Weights::F32 => None,
+            Weights::Q8_0 => Some(self.tensors.in_8_bits(name)?),
+            Weights::Native => self.tensors.stored(name)?,
+        };
+        let packed = if let Some(stored) = stored {
+            Packed::new(&stored, &mut self.shelf)
+        } else {
+            let tensor = self.tensors.read(name)?;
+            Packed::floats(&numbers(&tensor)?, tensor.dims2()?, &mut self.shelf)
+        };
+        packed.map_err(Error::Memory)
     }
 
     fn vector(&mut self, name: &str) -> Result<Vec<f32>> {

@@ -168,8 +168,8 @@ impl Task<'_> {
         with_scratch(|scratch| {
             with_heads!(store, heads => {
                 let head = &heads[self.head];
-                head.weights(isa, self.chunk, queries, scratch, partials);
-                head.values(isa, self.chunk, queries, scratch, partials);
+                head.weigh_chunk(isa, self.chunk, queries, scratch, partials);
+                head.add_values(isa, self.chunk, queries, scratch, partials);
             });
             weights.copy_from_slice(&scratch.weights[..weights.len()]);
         });

@@ -47,20 +47,22 @@ impl Reader {
         numbers: Numbers,
         tokens: usize,
         observations: &[Observation],
-    ) -> Self {
+    ) -> Result<Self> {
         let layer = |_| {
             let store = Store::new((shape.kv_heads, shape.head_dim), numbers);
             Entries::new(cache::Store::Host(store), shape.kv_heads)
         };
         let recorders = Recorder::all(observations, &shape, tokens);
         let wait = recorders.iter().any(Recorder::waits);
-        Self {
-            layers: (0..shape.layers).map(layer).collect(),
+        let mut layers: Vec<Entries> = (0..shape.layers).map(layer).collect();
+        Entries::make_room(&mut layers, &vec![tokens; shape.layers], true)?;
+        Ok(Self {
+            layers,
             waiting: vec![Vec::new(); if wait { shape.layers } else { 0 }],
             recorders,
             shape,
             start: 0,
-        }
+        })
     }
 
     /// Goes on to the next block.
@@ -224,9 +226,9 @@ impl<'a> Tile<'a> {
         let stride = entries.partial();
         let mut found = vec![0.0; self.rows.len() * stride];
         for chunk in 0..self.entries().div_ceil(CHUNK) {
-            entries.weights(isa, chunk, queries, scratch, &mut found);
+            entries.weigh_chunk(isa, chunk, queries, scratch, &mut found);
             if values {
-                entries.values(isa, chunk, queries, scratch, &mut found);
+                entries.add_values(isa, chunk, queries, scratch, &mut found);
             }
             if keep_weights {
                 self.weights.extend_from_slice(&scratch.weights[..self.rows.len() * CHUNK]);

@@ -1,9 +1,9 @@
-//! Keys and values on the host, in pages of one head each.
+//! Keys and values on the host.
 
 use half::f16;
 
-use crate::cache::{PAGE, Slots};
-use crate::kernels::{KEYS, LANES, Number};
+use crate::cache::Slots;
+use crate::kernels::{KEYS, LANES, Number, Region, Run};
 
 /// What a cache's numbers are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +19,13 @@ pub(crate) enum Store {
     F16(Vec<Head<f16>>),
 }
 
-/// Keys and values of one head.
+/// Keys and values of one head. Queries run over keys side by side and over values one after the other, and each lies as it is read.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "the field's standard name")]
 pub(crate) struct Head<T> {
-    pages: Vec<Page<T>>,
+    keys: Run<T>,   // (room / KEYS, head_dim, KEYS)
+    values: Run<T>, // (room, width)
     head_dim: usize,
-}
-
-/// Keys and values of [`PAGE`] slots. Queries run over keys side by side and over values one after the other, and each lies as it is read.
-#[derive(Debug, Clone)]
-pub(crate) struct Page<T> {
-    keys: Box<[[T; KEYS]]>, // (PAGE / KEYS, head_dim)
-    values: Box<[T]>,       // (PAGE, width)
 }
 
 /// Does the same to the heads of a store, whatever their numbers are held in.
@@ -68,12 +63,29 @@ impl Store {
         }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        with_heads!(self, heads => heads.iter().map(Head::bytes).sum())
+    /// No slots, in so many heads of this kind.
+    pub(crate) fn empty_like(&self, heads: usize) -> Self {
+        let numbers = match self {
+            Self::F32(_) => Numbers::F32,
+            Self::F16(_) => Numbers::F16,
+        };
+        let head_dim = with_heads!(self, heads => heads.first().map_or(0, Head::head_dim));
+        Self::new((heads, head_dim), numbers)
     }
 
-    pub(crate) fn reserve(&mut self, slots: usize) {
-        with_heads!(self, heads => heads.iter_mut().for_each(|head| head.reserve(slots)));
+    /// Slots that there is room for.
+    pub(crate) fn room(&self) -> usize {
+        with_heads!(self, heads => heads.first().map_or(0, Head::room))
+    }
+
+    /// Bytes of so many slots, of all heads.
+    pub(crate) fn bytes_of(&self, slots: usize) -> usize {
+        with_heads!(self, heads => heads.iter().map(|head| head.bytes_of(slots)).sum())
+    }
+
+    /// Moves so many slots to a region, to where there is room for more.
+    pub(crate) fn move_to(&mut self, region: &mut Region, slots: usize, room: usize) {
+        with_heads!(self, heads => heads.iter_mut().for_each(|head| head.move_to(region, slots, room)));
     }
 
     /// Writes one entry, of which `of_head` knows each head's key and value, `(head_dim,)` each.
@@ -91,55 +103,75 @@ impl Store {
         });
     }
 
-    /// As [`crate::cache::Entries::select`].
-    pub(crate) fn select(&self, kept: &[Vec<usize>]) -> Self {
-        fn copies<T: Number>(heads: &[Head<T>], kept: &[Vec<usize>]) -> Vec<Head<T>> {
-            let copies = kept.len() / heads.len();
-            let copy = |(head, slots): (usize, &Vec<usize>)| heads[head / copies].select(slots);
-            kept.iter().enumerate().map(copy).collect()
+    /// Takes in some slots of a store of the same kind, of which each head gives rise to the same number of consecutive ones here, as
+    /// [`crate::cache::Entries::copies`].
+    pub(crate) fn copy_from(&mut self, from: &Self, kept: &[Vec<usize>]) {
+        fn copy<T: Number>(to: &mut [Head<T>], from: &[Head<T>], kept: &[Vec<usize>]) {
+            let copies = kept.len() / from.len();
+            for (head, (to, slots)) in to.iter_mut().zip(kept).enumerate() {
+                let from = &from[head / copies];
+                to.gather(from.keys(), from.values(), slots);
+            }
         }
-        match self {
-            Self::F32(heads) => Self::F32(copies(heads, kept)),
-            Self::F16(heads) => Self::F16(copies(heads, kept)),
+        match (self, from) {
+            (Self::F32(to), Self::F32(from)) => copy(to, from, kept),
+            (Self::F16(to), Self::F16(from)) => copy(to, from, kept),
+            _ => debug_assert!(false, "stores of one kind"),
         }
     }
 
-    /// Moves entries from slot to slot, after which only the first `kept` count.
-    pub(crate) fn shift(&mut self, moves: &[Vec<(usize, usize)>], kept: usize) {
+    /// As [`crate::cache::Entries::arrange`].
+    pub(crate) fn arrange(&mut self, kept: &[Vec<usize>]) {
+        with_heads!(self, heads => for (head, slots) in heads.iter_mut().zip(kept) {
+            head.arrange(slots);
+        });
+    }
+
+    /// Moves entries from slot to slot.
+    pub(crate) fn shift(&mut self, moves: &[Vec<(usize, usize)>]) {
         with_heads!(self, heads => for (head, moves) in heads.iter_mut().zip(moves) {
             for &(from, to) in moves {
                 head.shift(from, to);
             }
-            head.pages.truncate(kept.div_ceil(PAGE));
         });
     }
 }
 
 impl<T: Number> Head<T> {
     fn new(head_dim: usize) -> Self {
-        Self { pages: Vec::new(), head_dim }
+        Self { keys: Run::default(), values: Run::default(), head_dim }
     }
 
     pub(super) fn head_dim(&self) -> usize {
         self.head_dim
     }
 
-    /// Pages, in slot order.
-    pub(crate) fn pages(&self) -> &[Page<T>] {
-        &self.pages
+    fn room(&self) -> usize {
+        self.values.len() / width(self.head_dim).max(1)
     }
 
-    fn bytes(&self) -> usize {
-        let page = PAGE * (self.head_dim + width(self.head_dim)) * size_of::<T>();
-        self.pages.len() * page
+    fn bytes_of(&self, slots: usize) -> usize {
+        Region::bytes_of::<T>(slots * self.head_dim)
+            + Region::bytes_of::<T>(slots * width(self.head_dim))
     }
 
-    fn reserve(&mut self, slots: usize) {
-        let pages = slots.div_ceil(PAGE).max(self.pages.len());
-        self.pages.resize_with(pages, || Page {
-            keys: vec![[T::default(); KEYS]; PAGE / KEYS * self.head_dim].into(),
-            values: vec![T::default(); PAGE * width(self.head_dim)].into(),
-        });
+    fn move_to(&mut self, region: &mut Region, slots: usize, room: usize) {
+        let (in_tiles, width) = (slots.next_multiple_of(KEYS), width(self.head_dim));
+        let mut keys = region.run(room * self.head_dim);
+        let mut values = region.run(room * width);
+        keys[..in_tiles * self.head_dim].copy_from_slice(&self.keys[..in_tiles * self.head_dim]);
+        values[..slots * width].copy_from_slice(&self.values[..slots * width]);
+        (self.keys, self.values) = (keys, values);
+    }
+
+    /// Keys of `KEYS` slots each, `(room / KEYS, head_dim, KEYS)`.
+    pub(super) fn keys(&self) -> &[[T; KEYS]] {
+        self.keys.as_chunks().0
+    }
+
+    /// Values of all slots, `(room, width)`.
+    pub(super) fn values(&self) -> &[T] {
+        &self.values
     }
 
     /// Writes keys and values into consecutive slots.
@@ -153,70 +185,53 @@ impl<T: Number> Head<T> {
     ) {
         let mut rounded = vec![T::default(); self.head_dim];
         for (slot, (key, value)) in (slot..).zip(rows) {
-            let page = &mut self.pages[slot / PAGE];
-            let (tile, lane) = place(slot, self.head_dim);
             T::round(key, &mut rounded);
-            for (keys, key) in page.keys[tile..].iter_mut().zip(&rounded) {
-                keys[lane] = *key;
-            }
-            let start = slot % PAGE * width(self.head_dim);
-            T::round(value, &mut page.values[start..start + self.head_dim]);
+            self.write_key(slot, &rounded);
+            let start = slot * width(self.head_dim);
+            T::round(value, &mut self.values[start..start + self.head_dim]);
         }
     }
 
     fn shift(&mut self, from: usize, to: usize) {
+        let width = width(self.head_dim);
         let mut key = vec![T::default(); self.head_dim];
-        let mut value = vec![T::default(); width(self.head_dim)];
-        self.copy_out(from, &mut key, &mut value);
-        self.copy_in(to, &key, &value);
+        read_key(self.keys(), from, &mut key);
+        self.write_key(to, &key);
+        self.values.copy_within(from * width..(from + 1) * width, to * width);
     }
 
-    fn select(&self, slots: &[usize]) -> Self {
-        let mut copy = Self::new(self.head_dim);
-        copy.reserve(slots.len());
+    fn arrange(&mut self, slots: &[usize]) {
+        let all = slots.iter().max().map_or(0, |last| last + 1);
+        let keys = self.keys()[..all.div_ceil(KEYS) * self.head_dim].to_vec();
+        let values = self.values[..all * width(self.head_dim)].to_vec();
+        self.gather(&keys, &values, slots);
+    }
+
+    /// Takes in some slots, in their order.
+    fn gather(&mut self, keys: &[[T; KEYS]], values: &[T], slots: &[usize]) {
+        let width = width(self.head_dim);
         let mut key = vec![T::default(); self.head_dim];
-        let mut value = vec![T::default(); width(self.head_dim)];
-        for (to, &from) in slots.iter().enumerate() {
-            self.copy_out(from, &mut key, &mut value);
-            copy.copy_in(to, &key, &value);
+        for (to, &slot) in slots.iter().enumerate() {
+            read_key(keys, slot, &mut key);
+            self.write_key(to, &key);
+            self.values[to * width..][..width].copy_from_slice(&values[slot * width..][..width]);
         }
-        copy
     }
 
-    fn copy_out(&self, slot: usize, key: &mut [T], value: &mut [T]) {
-        let page = &self.pages[slot / PAGE];
-        let (tile, lane) = place(slot, self.head_dim);
-        for (key, keys) in key.iter_mut().zip(&page.keys[tile..]) {
-            *key = keys[lane];
-        }
-        value.copy_from_slice(&page.values[slot % PAGE * value.len()..][..value.len()]);
-    }
-
-    fn copy_in(&mut self, slot: usize, key: &[T], value: &[T]) {
-        let page = &mut self.pages[slot / PAGE];
-        let (tile, lane) = place(slot, self.head_dim);
-        for (keys, key) in page.keys[tile..].iter_mut().zip(key) {
+    fn write_key(&mut self, slot: usize, key: &[T]) {
+        let (tile, lane) = (slot / KEYS * self.head_dim, slot % KEYS);
+        let tiles: &mut [[T; KEYS]] = self.keys.as_chunks_mut().0;
+        for (keys, key) in tiles[tile..].iter_mut().zip(key) {
             keys[lane] = *key;
         }
-        page.values[slot % PAGE * value.len()..][..value.len()].copy_from_slice(value);
     }
 }
 
-/// Where a slot's tile begins in its page, and its place in the tile.
-fn place(slot: usize, head_dim: usize) -> (usize, usize) {
-    (slot % PAGE / KEYS * head_dim, slot % KEYS)
-}
-
-impl<T> Page<T> {
-    /// Keys of `KEYS` slots, `(head_dim, KEYS)`.
-    pub(super) fn tile(&self, tile: usize) -> &[[T; KEYS]] {
-        let head_dim = self.keys.len() / (PAGE / KEYS);
-        &self.keys[tile * head_dim..][..head_dim]
-    }
-
-    /// Values of all slots, `(PAGE, width)`.
-    pub(super) fn values(&self) -> &[T] {
-        &self.values
+/// A slot's key, out of tiles of as many channels.
+fn read_key<T: Number>(tiles: &[[T; KEYS]], slot: usize, key: &mut [T]) {
+    let tile = &tiles[slot / KEYS * key.len()..];
+    for (key, keys) in key.iter_mut().zip(tile) {
+        *key = keys[slot % KEYS];
     }
 }
 
@@ -226,15 +241,15 @@ impl Store {
     pub(crate) fn read(&self, head: usize, slot: usize) -> (Vec<f32>, Vec<f32>) {
         fn floats<T: Number>(head: &Head<T>, slot: usize) -> (Vec<f32>, Vec<f32>) {
             let mut key = vec![T::default(); width(head.head_dim)];
-            let mut value = vec![T::default(); width(head.head_dim)];
-            head.copy_out(slot, &mut key[..head.head_dim], &mut value);
+            read_key(head.keys(), slot, &mut key[..head.head_dim]);
+            let value = &head.values[slot * key.len()..][..key.len()];
             let floats = |numbers: &[T]| -> Vec<f32> {
                 let mut floats = vec![0.0; numbers.len()];
                 crate::kernels::Isa::of_machine().widen(numbers, &mut floats);
                 floats.truncate(head.head_dim);
                 floats
             };
-            (floats(&key), floats(&value))
+            (floats(&key), floats(value))
         }
         with_heads!(self, heads => floats(&heads[head], slot))
     }

@@ -4,7 +4,7 @@ use super::number::Number;
 use super::packed::{Group, Tile4, Tile8};
 use super::{BLOCK, KEYS, scalar};
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512, registers};
+use super::{avx2, avx512};
 
 /// Which instructions the loops are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,15 +139,6 @@ impl Isa {
             lanes::normed(x, weight, epsilon, out),
             avx2::normed(x, weight, epsilon, out)
         );
-    }
-
-    /// Asks for the beginning of what will be read next.
-    pub(crate) fn fetch_start<T>(self, numbers: &[T]) {
-        match self {
-            Self::Scalar => {}
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) | Self::Avx512(_) => registers::fetch_start(numbers),
-        }
     }
 
     /// As [`scalar::scores`].

@@ -16,6 +16,7 @@ mod items;
 mod lanes;
 mod number;
 mod packed;
+mod region;
 #[cfg(target_arch = "x86_64")]
 mod registers;
 mod scalar;
@@ -27,6 +28,7 @@ pub(crate) use isa::Isa;
 pub(crate) use lanes::exp_of as exp;
 pub(crate) use number::Number;
 pub(crate) use packed::{Packed, Then, gated, products};
+pub(crate) use region::{Region, Run, Shelf};
 pub(crate) use stored::Stored;
 pub(crate) use team::Team;
 

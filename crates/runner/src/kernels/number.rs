@@ -2,13 +2,14 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::lanes::Lanes;
+use super::region::Plain;
 
 /// Numbers that are rounded at a time.
 const PART: usize = 64;
 
 /// What a cache holds its numbers in.
 pub(crate) trait Number:
-    Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static
+    Plain + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static
 {
     /// Whether they are floats, so that nothing is gained by widening them.
     const IS_FLOAT: bool;

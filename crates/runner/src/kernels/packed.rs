@@ -1,10 +1,12 @@
 //! Matrices, laid out for the dot products, and their product with rows of activations.
 
+use std::io;
 use std::ops::Range;
 
 use half::f16;
 
 use super::columns::Columns;
+use super::region::{Plain, Run, Shelf};
 use super::stored::{Blocks, Stored, least_of_q4_0};
 use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
 
@@ -21,9 +23,9 @@ pub(crate) struct Packed {
 
 #[derive(Debug)]
 enum Tiles {
-    Four(Vec<Tile4>),   // (outputs / 16, inputs / 32)
-    Eight(Vec<Tile8>),  // (outputs / 16, inputs / 32)
-    Floats(Vec<Group>), // (outputs / 16, inputs)
+    Four(Run<Tile4>),   // (outputs / 16, inputs / 32)
+    Eight(Run<Tile8>),  // (outputs / 16, inputs / 32)
+    Floats(Run<Group>), // (outputs / 16, inputs)
 }
 
 /// A number for each of the outputs that are computed together.
@@ -47,55 +49,62 @@ pub(super) struct Tile8 {
     pub(super) quants: [[i8; 4 * OUTPUTS]; 8],
 }
 
+// SAFETY: integers, and no more aligned than a line.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Plain for Tile4 {}
+// SAFETY: as above.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Plain for Tile8 {}
+
 impl Packed {
     /// Packs a matrix; `inputs` must be a multiple of [`BLOCK`], and `bytes` as many as that takes.
-    pub(crate) fn new(stored: &Stored) -> Self {
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub(crate) fn new(stored: &Stored, shelf: &mut Shelf) -> io::Result<Self> {
         let Stored { blocks: kind, outputs, inputs, .. } = *stored;
         assert!(inputs.is_multiple_of(BLOCK), "rows of whole blocks");
         let blocks = inputs / BLOCK;
         assert_eq!(stored.bytes.len(), outputs * blocks * kind.bytes(), "bytes of a matrix");
+        let count = outputs.div_ceil(OUTPUTS) * blocks;
         // Rows that are missing in the last tile weigh nothing.
-        let rows =
-            |group: usize| (0..OUTPUTS).take_while(move |lane| group * OUTPUTS + lane < outputs);
-        let places = (0..outputs.div_ceil(OUTPUTS))
-            .flat_map(|group| (0..blocks).map(move |block| (group, block)));
+        let places = (0..outputs).flat_map(|row| (0..blocks).map(move |block| (row, block)));
+        let places = places.map(|(row, block)| {
+            let tile = row / OUTPUTS * blocks + block;
+            (tile, row % OUTPUTS, stored.block(row, block))
+        });
         let tiles = match kind {
             Blocks::Q8_0 => {
-                let tile = |(group, block)| {
-                    let mut tile = Tile8 { scales: [0; OUTPUTS], quants: [[0; 4 * OUTPUTS]; 8] };
-                    rows(group).for_each(|lane| {
-                        tile.set(lane, stored.block(group * OUTPUTS + lane, block));
-                    });
-                    tile
-                };
-                Tiles::Eight(places.map(tile).collect())
+                let mut tiles = shelf.run::<Tile8>(count)?;
+                places.for_each(|(tile, lane, block)| tiles[tile].set(lane, block));
+                Tiles::Eight(tiles)
             }
             Blocks::Q4_0 | Blocks::Q4_1 => {
-                let tile = |(group, block)| {
-                    let empty = [0; OUTPUTS];
-                    let quants = [[0; 4 * OUTPUTS]; 4];
-                    let mut tile = Tile4 { scales: empty, leasts: empty, quants };
-                    rows(group).for_each(|lane| {
-                        tile.set(lane, kind, stored.block(group * OUTPUTS + lane, block));
-                    });
-                    tile
-                };
-                Tiles::Four(places.map(tile).collect())
+                let mut tiles = shelf.run::<Tile4>(count)?;
+                places.for_each(|(tile, lane, block)| tiles[tile].set(lane, kind, block));
+                Tiles::Four(tiles)
             }
         };
-        Self { tiles, outputs, inputs }
+        Ok(Self { tiles, outputs, inputs })
     }
 
     /// Packs an unquantised matrix, `(outputs, inputs)`.
-    pub(crate) fn floats(weights: &[f32], outputs: usize, inputs: usize) -> Self {
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub(crate) fn floats(
+        weights: &[f32],
+        (outputs, inputs): (usize, usize),
+        shelf: &mut Shelf,
+    ) -> io::Result<Self> {
         assert_eq!(weights.len(), outputs * inputs, "weights of a matrix");
-        let mut tiles = vec![[0.0; OUTPUTS]; outputs.div_ceil(OUTPUTS) * inputs];
+        let mut tiles = shelf.run::<Group>(outputs.div_ceil(OUTPUTS) * inputs)?;
         for (output, row) in weights.chunks(inputs).enumerate() {
             for (tile, weight) in tiles[output / OUTPUTS * inputs..].iter_mut().zip(row) {
                 tile[output % OUTPUTS] = *weight;
             }
         }
-        Self { tiles: Tiles::Floats(tiles), outputs, inputs }
+        Ok(Self { tiles: Tiles::Floats(tiles), outputs, inputs })
     }
 
     /// Rows of the matrix.

@@ -98,16 +98,6 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
 /// Bytes between what is read and what is asked for.
 const AHEAD: usize = 2048;
 
-/// Asks for the beginning of what will be read next, up to where [`fetch`] asks for more.
-#[allow(unsafe_code, reason = "a hint to the processor")]
-pub(super) fn fetch_start<T>(numbers: &[T]) {
-    let first = numbers.as_ptr().cast::<i8>();
-    for line in (0..AHEAD.min(size_of_val(numbers))).step_by(64) {
-        // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line)) };
-    }
-}
-
 /// Asks for the memory that a single row's product will come to soon: it does too little with each tile to be waited for.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]

@@ -92,7 +92,6 @@ impl Team {
     /// If a part does.
     pub(crate) fn share(&self, count: usize, work: impl Fn(Range<usize>) + Sync) {
         let threads = self.threads();
-        let part = |thread: usize| count * thread / threads..count * (thread + 1) / threads;
         let _busy = match self.busy.try_lock() {
             Ok(busy) => busy,
             Err(TryLockError::Poisoned(busy)) => busy.into_inner(),
@@ -101,10 +100,10 @@ impl Team {
         if threads == 1 || count < threads {
             return work(0..count);
         }
-        self.run(&|thread| work(part(thread)));
+        self.run(&|thread| work(part(count, thread, threads)));
     }
 
-    /// Hands each item to whichever thread is free, in their order, and waits for all of them. What the items become must not depend on who works at
+    /// Hands each item to a thread and waits for all of them: a contiguous part to each, and what is left of others' to those that are done. What the items become must not depend on who works at
     /// them. Where the team is at another caller's work, this one does its own alone.
     ///
     /// # Panics
@@ -118,10 +117,14 @@ impl Team {
         if items.len() == 1 || self.threads() == 1 {
             return items.into_iter().flatten().for_each(work);
         }
-        let items = Items::new(&mut items);
-        self.share(self.threads(), |_| {
-            while let Some(item) = items.next() {
-                work(item);
+        let (count, threads) = (items.len(), self.threads());
+        let parts = (0..threads).map(|thread| part(count, thread, threads));
+        let items = Items::new(&mut items, parts);
+        self.share(threads, |threads| {
+            for thread in threads {
+                while let Some(item) = items.next(thread) {
+                    work(item);
+                }
             }
         });
     }
@@ -243,6 +246,11 @@ impl Shared {
             thread::park();
         }
     }
+}
+
+/// A thread's part of `0..count`.
+fn part(count: usize, thread: usize, threads: usize) -> Range<usize> {
+    count * thread / threads..count * (thread + 1) / threads
 }
 
 #[cfg(test)]

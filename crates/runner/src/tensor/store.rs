@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
-use crate::cache::{PAGE, Slots};
+use crate::cache::Slots;
 
 /// Keys and values of all heads of a layer.
 #[derive(Debug)]
@@ -21,8 +21,20 @@ impl Store {
         })
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        (self.keys.elem_count() + self.values.elem_count()) * self.keys.dtype().size_in_bytes()
+    /// No slots, in so many heads of this kind.
+    pub(crate) fn empty_like(&self, heads: usize) -> Result<Self> {
+        Self::new((heads, self.keys.dim(1)?), self.keys.device())
+    }
+
+    /// Slots that there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.keys.dims()[2]
+    }
+
+    /// Bytes of so many slots, of all heads.
+    pub(crate) fn bytes_of(&self, slots: usize) -> usize {
+        let numbers = 2 * slots * self.keys.dims()[..2].iter().product::<usize>();
+        numbers * self.keys.dtype().size_in_bytes()
     }
 
     /// Keys of the first slots, `(kv_heads, head_dim, slots)`.
@@ -60,40 +72,42 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn reserve(&mut self, slots: usize) -> Result<()> {
-        let (heads, head_dim, capacity) = self.keys.dims3()?;
-        let Some(more @ 1..) = slots.next_multiple_of(PAGE).checked_sub(capacity) else {
-            return Ok(());
-        };
+    /// Changes the room for slots, of which some are in use.
+    pub(crate) fn resize(&mut self, slots: usize, room: usize) -> Result<()> {
+        let (heads, head_dim, _) = self.keys.dims3()?;
         let device = self.keys.device();
-        let keys = Tensor::zeros((heads, head_dim, more), DType::F32, device)?;
-        let values = Tensor::zeros((heads, more, head_dim), DType::F32, device)?;
-        if capacity == 0 {
-            (self.keys, self.values) = (keys, values);
-        } else {
-            self.keys = Tensor::cat(&[&self.keys, &keys], 2)?;
-            self.values = Tensor::cat(&[&self.values, &values], 1)?;
+        let keys = Tensor::zeros((heads, head_dim, room), DType::F32, device)?;
+        let values = Tensor::zeros((heads, room, head_dim), DType::F32, device)?;
+        if slots > 0 {
+            keys.slice_set(&self.keys.narrow(2, 0, slots)?.contiguous()?, 2, 0)?;
+            values.slice_set(&self.values.narrow(1, 0, slots)?.contiguous()?, 1, 0)?;
         }
+        (self.keys, self.values) = (keys, values);
         Ok(())
     }
 
-    /// As [`crate::cache::Entries::select`].
-    pub(crate) fn select(&self, kept: &[Vec<usize>]) -> Result<Self> {
-        let (heads, head_dim, _) = self.keys.dims3()?;
-        let copies = kept.len() / heads;
+    /// Takes in some slots of a store, as [`crate::cache::Entries::copies`].
+    pub(crate) fn copy_from(&mut self, from: &Self, kept: &[Vec<usize>]) -> Result<()> {
         if kept.iter().all(Vec::is_empty) {
-            return Self::new((kept.len(), head_dim), self.keys.device());
+            return Ok(());
         }
+        let copies = kept.len() / from.keys.dim(0)?;
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         for (head, slots) in kept.iter().enumerate() {
             let index: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
-            let index = Tensor::new(index, self.keys.device())?;
-            keys.push(self.keys.get(head / copies)?.index_select(&index, 1)?);
-            values.push(self.values.get(head / copies)?.index_select(&index, 0)?);
+            let index = Tensor::new(index, from.keys.device())?;
+            keys.push(from.keys.get(head / copies)?.index_select(&index, 1)?);
+            values.push(from.values.get(head / copies)?.index_select(&index, 0)?);
         }
-        let mut copy = Self { keys: Tensor::stack(&keys, 0)?, values: Tensor::stack(&values, 0)? };
-        copy.reserve(kept[0].len())?;
-        Ok(copy)
+        self.keys.slice_set(&Tensor::stack(&keys, 0)?, 2, 0)?;
+        self.values.slice_set(&Tensor::stack(&values, 0)?, 1, 0)?;
+        Ok(())
+    }
+
+    /// As [`crate::cache::Entries::arrange`].
+    pub(crate) fn arrange(&mut self, kept: &[Vec<usize>]) -> Result<()> {
+        let old = Self { keys: self.keys.copy()?, values: self.values.copy()? };
+        self.copy_from(&old, kept)
     }
 
     /// Moves entries from slot to slot, after which only the first `kept` count.
@@ -105,8 +119,7 @@ impl Store {
             }
             order
         };
-        *self = self.select(&moves.iter().map(order).collect::<Vec<_>>())?;
-        Ok(())
+        self.arrange(&moves.iter().map(order).collect::<Vec<_>>())
     }
 
     #[cfg(test)]

@@ -37,11 +37,12 @@ fn matrices(outputs: usize, inputs: usize) -> Vec<(String, Packed, Vec<f32>)> {
         .into_iter()
         .map(|kind| {
             let (stored, meant) = stored(kind, outputs, inputs);
-            (format!("{kind:?}"), Packed::new(&stored), meant)
+            (format!("{kind:?}"), Packed::new(&stored, &mut Shelf::default()).unwrap(), meant)
         })
         .collect();
     let weights = random(outputs * inputs, 1);
-    matrices.push(("F32".to_owned(), Packed::floats(&weights, outputs, inputs), weights));
+    let floats = Packed::floats(&weights, (outputs, inputs), &mut Shelf::default()).unwrap();
+    matrices.push(("F32".to_owned(), floats, weights));
     matrices
 }
 
@@ -119,7 +120,7 @@ fn every_way_of_computing_gives_the_same_bits() {
 #[test]
 fn activations_are_the_same_by_any_instructions() {
     let (x, weight) = (random(40 * 64, 4), random(64, 5));
-    let matrix = Packed::new(&stored(GgmlDType::Q8_0, 8, 64).0);
+    let matrix = Packed::new(&stored(GgmlDType::Q8_0, 8, 64).0, &mut Shelf::default()).unwrap();
     let norm = Norm { weight, epsilon: 1e-5 };
     let ways = ways();
     let of = |host| {
