@@ -309,8 +309,22 @@ pub(crate) struct SpeedArgs {
     /// Rounds
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) repeat: usize,
+    /// Use no more of the CPU's instructions than these, as a machine that lacks the others would (default: all)
+    #[arg(long, value_enum)]
+    pub(crate) isa: Option<IsaArg>,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: TextFormat,
+}
+
+/// Instructions of a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsaArg {
+    /// What every machine has
+    Scalar,
+    /// AVX2, FMA and F16C
+    Avx2,
+    /// AVX-512 with VNNI
+    Avx512,
 }
 
 #[derive(Debug, Args)]

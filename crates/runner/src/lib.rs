@@ -39,6 +39,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{Config, RopeScaling};
 pub use engine::{Engine, Job};
 pub use error::Error;
+pub use kernels::Instructions;
 pub use lane::{Limits, Outcome, Stop, TRACE_STEPS};
 pub use metered::Metered;
 pub use model::{Identity, Model, device};

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use evaluator::statistics::SplitMix64;
-use runner::{Engine, Job, Limits, Model, Prefilled};
+use runner::{Engine, Instructions, Job, Limits, Model, Prefilled};
 use serde::Serialize;
 use serde_json::json;
 use zoo::{Context, Counters, Observation, Policies};
 
 use super::{print, print_json};
 use crate::arm::parse_arm;
-use crate::cli::{SpeedArgs, TextFormat};
+use crate::cli::{IsaArg, SpeedArgs, TextFormat};
 use crate::fault::Fault;
 use crate::models;
 use crate::report::table::Table;
@@ -56,6 +56,7 @@ struct Round {
 /// `bench speed`
 pub(crate) fn speed(args: &SpeedArgs) -> Result<()> {
     check(args)?;
+    limit(args.isa)?;
     let arms = arms(args)?;
     let model = models::load(&args.model)?;
     fits(args, &model)?;
@@ -74,9 +75,37 @@ pub(crate) fn speed(args: &SpeedArgs) -> Result<()> {
             "model": args.model.model,
             "weights": args.model.weights,
             "threads": threads(),
+            "isa": isa_name(Instructions::in_use()),
             "rows": rows,
         })),
         TextFormat::Table => print(&table(&rows).markdown()),
+    }
+}
+
+/// Keeps the host from instructions that were not asked for, and says so if it has not got those that were.
+fn limit(isa: Option<IsaArg>) -> Result<()> {
+    let Some(isa) = isa else { return Ok(()) };
+    let most = match isa {
+        IsaArg::Scalar => Instructions::Scalar,
+        IsaArg::Avx2 => Instructions::Avx2,
+        IsaArg::Avx512 => Instructions::Avx512,
+    };
+    // Nothing has computed yet, so nothing was said before.
+    let _ = Instructions::limit(most);
+    let found = Instructions::in_use();
+    if found == most {
+        return Ok(());
+    }
+    let message = format!("`--isa {}`: this machine does not have them", isa_name(most));
+    Err(Fault::usage(message).hint(format!("it has `{}`", isa_name(found))).into())
+}
+
+/// As the command line spells it.
+fn isa_name(instructions: Instructions) -> &'static str {
+    match instructions {
+        Instructions::Scalar => "scalar",
+        Instructions::Avx2 => "avx2",
+        Instructions::Avx512 => "avx512",
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use super::activations::ActivationBlock;
 use super::lanes;
 use super::number::Number;
@@ -17,6 +19,35 @@ pub(crate) enum Isa {
     /// AVX-512 with VNNI besides.
     #[cfg(target_arch = "x86_64")]
     Avx512(Found),
+}
+
+/// Instructions that the host computes with, the fewest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Instructions {
+    /// Those that every machine has.
+    Scalar,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// AVX-512 with VNNI besides.
+    Avx512,
+}
+
+/// The most that may be used, if that was said.
+static MOST: OnceLock<Instructions> = OnceLock::new();
+
+impl Instructions {
+    /// The most that this machine has and this program may use.
+    pub fn in_use() -> Self {
+        Isa::of_machine().instructions()
+    }
+
+    /// Uses no more than these from now on, to know what a machine without the others would do. All give the same bits.
+    ///
+    /// # Errors
+    /// What was said before, if anything was: models may compute with it already.
+    pub fn limit(most: Self) -> Result<(), Self> {
+        MOST.set(most).map_err(|_| *MOST.get().unwrap_or(&most))
+    }
 }
 
 /// That the instructions are there.
@@ -44,9 +75,20 @@ macro_rules! dispatch {
 }
 
 impl Isa {
-    /// The fastest that this machine has.
+    /// The fastest that this machine has and that may be used.
     pub(crate) fn of_machine() -> Self {
-        Self::all().pop().unwrap_or(Self::Scalar)
+        let may_be_used = |isa: &Self| MOST.get().is_none_or(|most| isa.instructions() <= *most);
+        Self::all().into_iter().rfind(may_be_used).unwrap_or(Self::Scalar)
+    }
+
+    fn instructions(self) -> Instructions {
+        match self {
+            Self::Scalar => Instructions::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Instructions::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Instructions::Avx512,
+        }
     }
 
     /// All that this machine has, the fastest last.

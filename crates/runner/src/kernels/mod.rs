@@ -24,6 +24,7 @@ mod stored;
 mod team;
 
 pub(crate) use activations::{Activations, Norm};
+pub use isa::Instructions;
 pub(crate) use isa::Isa;
 pub(crate) use lanes::exp_of as exp;
 pub(crate) use number::Number;
