@@ -28,6 +28,9 @@ fn every_point_of_the_grid_has_a_row() {
         assert_eq!(row["kv_bytes"], pages * page, "{row}");
     }
 
+    let few = ["--prompt", "8", "--gen", "2", "--repeat", "1", "--isa", "scalar"];
+    assert_eq!(place.bench(&[&common[..], &few].concat()).json()["isa"], "scalar");
+
     let refused = |more: &[&str], words: &str| {
         place.bench(&[&common[..], more].concat()).failed(2, &[words]);
     };

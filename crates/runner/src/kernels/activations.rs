@@ -22,6 +22,8 @@ pub(super) struct ActivationBlock {
     pub(super) scale: f32,
     /// The sum of all thirty-two.
     pub(super) sum: f32,
+    /// -128 times the sum of `quants`: what it takes to undo that 128 was added to each weight that they are multiplied by.
+    pub(super) offset: i32,
 }
 
 /// What a layer's input is brought to one size by.
@@ -107,7 +109,7 @@ impl ActivationBlock {
 
     #[inline(always)]
     pub(super) fn new(quants: [i8; BLOCK], scale: f32, sum: i32) -> Self {
-        Self { quants, scale, sum: scale * sum as f32 }
+        Self { quants, scale, sum: scale * sum as f32, offset: -128 * sum }
     }
 }
 

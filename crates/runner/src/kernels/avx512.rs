@@ -104,23 +104,23 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
 /// As [`super::scalar::eight`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
-    let zero = _mm512_setzero_si512();
+    let sign = _mm512_set1_epi8(i8::MIN);
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
         if N == 1 {
             fetch(tile);
         }
-        let mut dots = [zero; N];
+        // One factor must have no sign: 128 is added to the weights, and made up for.
+        let mut dots = [_mm512_setzero_si512(); N];
+        for (dots, row) in dots.iter_mut().zip(rows) {
+            *dots = _mm512_set1_epi32(row[block].offset);
+        }
         for (quad, weights) in tile.quants.iter().enumerate() {
-            let weights = signed(*weights);
-            // One factor must have no sign: the other takes it.
-            let sizes = _mm512_abs_epi8(weights);
-            let negative = _mm512_movepi8_mask(weights);
+            let weights = _mm512_xor_si512(signed(*weights), sign);
             for (dots, row) in dots.iter_mut().zip(rows) {
                 let x = _mm512_set1_epi32(quad_of(&row[block].quants, quad));
-                let x = _mm512_mask_sub_epi8(x, negative, zero, x);
-                *dots = _mm512_dpbusd_epi32(*dots, sizes, x);
+                *dots = _mm512_dpbusd_epi32(*dots, weights, x);
             }
         }
         let scales = floats(tile.scales);
