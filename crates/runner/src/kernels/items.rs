@@ -2,18 +2,40 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Items that threads take one after the other, each from a part of its own as long as there are any.
+/// Numbers from nought on that threads take piece by piece, each from a part of its own as long as there are any, and then from others'.
 #[derive(Debug)]
-pub(super) struct Items<'a, T> {
-    first: *mut Option<T>,
-    parts: Vec<Part>,
-    slice: PhantomData<&'a mut [Option<T>]>,
-}
+pub(super) struct Parts(Vec<Part>);
 
 #[derive(Debug)]
 struct Part {
     next: AtomicUsize,
     end: usize,
+}
+
+impl Parts {
+    /// `0..count` in contiguous parts.
+    pub(super) fn new(count: usize, parts: usize) -> Self {
+        let start = |part| count * part / parts;
+        let part = |part| Part { next: AtomicUsize::new(start(part)), end: start(part + 1) };
+        Self((0..parts).map(part).collect())
+    }
+
+    /// The next `size` numbers of a part, or of one after it, or what is left there; nobody else gets them.
+    pub(super) fn next(&self, part: usize, size: usize) -> Option<Range<usize>> {
+        let (before, from) = self.0.split_at(part);
+        from.iter().chain(before).find_map(|part| {
+            let start = part.next.fetch_add(size, Ordering::Relaxed);
+            (start < part.end).then(|| start..part.end.min(start + size))
+        })
+    }
+}
+
+/// Items that threads take one after the other.
+#[derive(Debug)]
+pub(super) struct Items<'a, T> {
+    first: *mut Option<T>,
+    parts: Parts,
+    slice: PhantomData<&'a mut [Option<T>]>,
 }
 
 // SAFETY: a pointer into a slice that is borrowed for as long as this lives. Each place is reached by one thread alone, the one that was given its number,
@@ -22,28 +44,15 @@ struct Part {
 unsafe impl<T: Send> Sync for Items<'_, T> {}
 
 impl<'a, T> Items<'a, T> {
-    /// # Panics
-    /// If the parts go beyond the items.
-    pub(super) fn new(
-        items: &'a mut [Option<T>],
-        parts: impl Iterator<Item = Range<usize>>,
-    ) -> Self {
-        let part = |Range { start, end }: Range<usize>| {
-            assert!(end <= items.len(), "parts of the items");
-            Part { next: AtomicUsize::new(start), end }
-        };
-        let parts = parts.map(part).collect();
+    pub(super) fn new(items: &'a mut [Option<T>], parts: usize) -> Self {
+        let parts = Parts::new(items.len(), parts);
         Self { first: items.as_mut_ptr(), parts, slice: PhantomData }
     }
 
-    /// The next item of a part, or of those after it, if any is left.
+    /// The next item of a part, or of one after it, if any is left.
     pub(super) fn next(&self, part: usize) -> Option<T> {
-        let (before, from) = self.parts.split_at(part);
-        let place = from.iter().chain(before).find_map(|part| {
-            let place = part.next.fetch_add(1, Ordering::Relaxed);
-            (place < part.end).then_some(place)
-        })?;
-        // SAFETY: within the slice, and no other thread is given this number: parts do not meet.
+        let place = self.parts.next(part, 1)?.start;
+        // SAFETY: within the slice, and no other thread is given this number.
         #[allow(unsafe_code, reason = "see above")]
         unsafe {
             (*self.first.add(place)).take()

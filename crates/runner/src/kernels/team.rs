@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle, Thread};
 
-use super::items::Items;
+use super::items::{Items, Parts};
 
 /// How often a thread looks for news before it goes to sleep: some 50 microseconds, longer than most waits within a step, and far shorter than a
 /// time slice, so that a machine with other work to do loses little.
 const LOOKS: usize = 4000;
+
+/// Pieces that a thread's part of shared work is cut into, so that who is late is helped.
+const PIECES: usize = 4;
 
 /// A fixed number of threads, the caller among them.
 ///
@@ -85,26 +88,24 @@ impl Team {
         self.helpers.len() + 1
     }
 
-    /// Cuts `0..count` into one contiguous part per thread and waits for all of them. Where the team is at another caller's work, this one does
-    /// its own alone.
+    /// Does all of `0..count` in pieces and waits for it: each thread goes along a contiguous part, and then takes pieces of what others have left. What
+    /// comes of it must not depend on who does what. Where the team is at another caller's work, this one does its own alone.
     ///
     /// # Panics
-    /// If a part does.
+    /// If a piece does.
     pub(crate) fn share(&self, count: usize, work: impl Fn(Range<usize>) + Sync) {
         let threads = self.threads();
-        let _busy = match self.busy.try_lock() {
-            Ok(busy) => busy,
-            Err(TryLockError::Poisoned(busy)) => busy.into_inner(),
-            Err(TryLockError::WouldBlock) => return work(0..count),
+        let parts = Parts::new(count, threads);
+        let size = count.div_ceil(threads * PIECES).max(1);
+        let all = |thread: usize| {
+            while let Some(piece) = parts.next(thread, size) {
+                work(piece);
+            }
         };
-        if threads == 1 || count < threads {
-            return work(0..count);
-        }
-        self.run(&|thread| work(part(count, thread, threads)));
+        if count > 1 { self.on_all(all) } else { all(0) }
     }
 
-    /// Hands each item to a thread and waits for all of them: a contiguous part to each, and what is left of others' to those that are done. What the items become must not depend on who works at
-    /// them. Where the team is at another caller's work, this one does its own alone.
+    /// Hands each item to a thread and waits for all of them, as [`Team::share`].
     ///
     /// # Panics
     /// If the work at an item does.
@@ -114,17 +115,13 @@ impl Team {
         work: impl Fn(T) + Sync,
     ) {
         let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
-        if items.len() == 1 || self.threads() == 1 {
+        if items.len() == 1 {
             return items.into_iter().flatten().for_each(work);
         }
-        let (count, threads) = (items.len(), self.threads());
-        let parts = (0..threads).map(|thread| part(count, thread, threads));
-        let items = Items::new(&mut items, parts);
-        self.share(threads, |threads| {
-            for thread in threads {
-                while let Some(item) = items.next(thread) {
-                    work(item);
-                }
+        let items = Items::new(&mut items, self.threads());
+        self.on_all(|thread| {
+            while let Some(item) = items.next(thread) {
+                work(item);
             }
         });
     }
@@ -151,8 +148,17 @@ impl Team {
         failed.map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    /// Runs `work` on every thread of the team, under its number; the caller is number 0.
-    fn run(&self, work: &Work<'_>) {
+    /// Runs `work` on every thread of the team, under its number; the caller is number 0, and alone where the team is at another caller's work.
+    fn on_all(&self, work: impl Fn(usize) + Sync) {
+        let _busy = match self.busy.try_lock() {
+            Ok(busy) => busy,
+            Err(TryLockError::Poisoned(busy)) => busy.into_inner(),
+            Err(TryLockError::WouldBlock) => return work(0),
+        };
+        if self.helpers.is_empty() {
+            return work(0);
+        }
+        let work: &Work<'_> = &work;
         let shared = &*self.shared;
         let work_here = work;
         // SAFETY: only the lifetime changes. The pointer is dropped below, after the last helper has finished with it, whether or not the
@@ -246,11 +252,6 @@ impl Shared {
             thread::park();
         }
     }
-}
-
-/// A thread's part of `0..count`.
-fn part(count: usize, thread: usize, threads: usize) -> Range<usize> {
-    count * thread / threads..count * (thread + 1) / threads
 }
 
 #[cfg(test)]
