@@ -35,7 +35,7 @@ fn four_half<const N: usize, const HALF: usize>(
     let mut sums = [_mm256_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
-        if N == 1 && HALF == 0 {
+        if HALF == 0 {
             fetch(tile);
         }
         // Eight products of 15 · 127 · 2 fit 16 bits.
@@ -80,7 +80,7 @@ fn eight_half<const N: usize, const HALF: usize>(
     let mut sums = [_mm256_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
-        if N == 1 && HALF == 0 {
+        if HALF == 0 {
             fetch(tile);
         }
         let mut dots = [_mm256_setzero_si256(); N];
@@ -201,8 +201,11 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
     let entries = weights[0].len();
     let weights = weights.map(|weights| &weights[..entries]);
     for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
+        if column == 0 {
+            // Memory comes by the line, so all that later columns will read as well.
+            fetch(value);
+        }
         let value = &value[column..][..PARTS * LANES];
-        fetch(value);
         let mut x = [_mm256_setzero_ps(); N];
         for (x, weights) in x.iter_mut().zip(weights) {
             *x = _mm256_set1_ps(weights[entry]);
@@ -228,6 +231,7 @@ pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     for (from, to) in
         from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0.iter_mut())
     {
+        fetch(from);
         *to = lanes_of(register(T::eight(from)));
     }
 }

@@ -76,9 +76,7 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
-        if N == 1 {
-            fetch(tile);
-        }
+        fetch(tile);
         let mut dots = [_mm512_setzero_si512(); N];
         for (quad, pairs) in tile.quants.iter().enumerate() {
             let pairs = unsigned(*pairs);
@@ -108,9 +106,7 @@ pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; 
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
-        if N == 1 {
-            fetch(tile);
-        }
+        fetch(tile);
         // One factor must have no sign: 128 is added to the weights, and made up for.
         let mut dots = [_mm512_setzero_si512(); N];
         for (dots, row) in dots.iter_mut().zip(rows) {
@@ -147,9 +143,7 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Grou
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (column, tile) in tiles.iter().enumerate() {
-        if N == 1 {
-            fetch(tile);
-        }
+        fetch(tile);
         let tile = register(Sixteen::Floats(tile));
         for (sums, row) in sums.iter_mut().zip(rows) {
             *sums = _mm512_fmadd_ps(tile, _mm512_set1_ps(row[column]), *sums);
@@ -257,6 +251,7 @@ pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     let (many, few) = from.as_chunks::<WIDE>();
     let (wide, rest) = to.split_at_mut(many.len() * WIDE);
     for (from, to) in many.iter().zip(wide.as_chunks_mut::<WIDE>().0) {
+        fetch(from);
         *to = array_of(register(T::sixteen(from)));
     }
     for (from, to) in few.as_chunks::<LANES>().0.iter().zip(rest.as_chunks_mut::<LANES>().0) {
