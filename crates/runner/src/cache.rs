@@ -55,7 +55,7 @@ impl Entries {
         Store::make_room(stores, filled)
     }
 
-    /// Copies of some entries of each layer, in as many heads as are named: each head here gives rise to the same number of consecutive ones there. They lie
+    /// Copies of some entries of each layer without their scores, in as many heads as are named: each head here gives rise to the same number of consecutive ones there. They lie
     /// side by side, with room for so many slots each.
     ///
     /// # Shapes
@@ -70,7 +70,9 @@ impl Entries {
             Ok(Self::new(layer.store.empty_like(kept.len())?, kept.len()))
         };
         let mut copies: Vec<Self> = layers.iter().zip(kept).map(empty).collect::<Result<_>>()?;
-        let filled = rooms.iter().zip(kept).all(|(room, kept)| kept[0].len() + PAGE >= *room);
+        let pages = |slots: usize| slots.div_ceil(PAGE);
+        let filled =
+            rooms.iter().zip(kept).all(|(room, kept)| pages(*room) <= pages(kept[0].len()) + 1);
         Self::make_room(&mut copies, rooms, filled)?;
         for ((copy, layer), kept) in copies.iter_mut().zip(layers).zip(kept) {
             copy.reserve(kept[0].len())?;
@@ -259,7 +261,7 @@ impl Entries {
         Ok(())
     }
 
-    /// Gives memory back, if less than half of it is needed.
+    /// Gives memory back, if no more than half of it is needed.
     fn give_back(&mut self) -> Result<()> {
         let pages = self.slots().next_multiple_of(PAGE);
         if 2 * pages <= self.allocated {
@@ -286,120 +288,4 @@ fn gathered<'a, T: Copy + 'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::{Device, Tensor};
-
-    use super::*;
-    use crate::host::{self, Numbers};
-    use crate::tensor;
-
-    /// A row whose numbers say which position and head it belongs to, `(2 heads, 4 channels)`.
-    fn row(position: u32) -> Vec<f32> {
-        (0..8).map(|i| position as f32 * 10.0 + (i / 4) as f32).collect()
-    }
-
-    fn push(cache: &mut Entries, position: u32) {
-        let row = row(position);
-        let (slots, store) = cache.push(position).unwrap();
-        match store {
-            Store::Host(store) => store.write(&slots, |head| {
-                let row = &row[head * 4..][..4];
-                (row, row)
-            }),
-            Store::Tensor(store) => {
-                let row = Tensor::from_slice(&row, (1, 2, 4), &Device::Cpu).unwrap();
-                store.write(&slots, &row, &row).unwrap();
-            }
-        }
-    }
-
-    fn read(store: &Store, head: usize, slot: usize) -> (Vec<f32>, Vec<f32>) {
-        match store {
-            Store::Host(store) => store.read(head, slot),
-            Store::Tensor(store) => store.read(head, slot).unwrap(),
-        }
-    }
-
-    /// Empty stores of every kind.
-    fn stores() -> [Store; 3] {
-        let shape = (2, 4);
-        [
-            Store::Host(host::Store::new(shape, Numbers::F32)),
-            Store::Host(host::Store::new(shape, Numbers::F16)),
-            Store::Tensor(tensor::Store::new(shape, &Device::Cpu).unwrap()),
-        ]
-    }
-
-    fn filled(store: Store, entries: u32) -> Entries {
-        let mut cache = Entries::new(store, 2);
-        (0..entries).for_each(|position| push(&mut cache, position));
-        cache
-    }
-
-    /// Every slot's key and value must say the position that the cache claims for it.
-    fn check(cache: &Entries) {
-        for head in 0..2 {
-            for (slot, &position) in cache.positions(head).iter().enumerate() {
-                let expected = [position as f32 * 10.0 + head as f32; 4];
-                let (key, value) = read(cache.store(), head, slot);
-                assert_eq!((&*key, &*value), (&expected[..], &expected[..]), "slot {slot}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_out_one_in_overwrites_the_slot() {
-        for store in stores() {
-            let mut cache = filled(store, 70);
-            let bytes = cache.bytes();
-            cache.evict(vec![vec![3], vec![69]]);
-            assert_eq!(cache.len(), 69);
-            push(&mut cache, 70);
-            assert_eq!((cache.len(), cache.bytes()), (70, bytes));
-            assert_eq!((cache.positions(0)[3], cache.positions(1)[69]), (70, 70));
-            check(&cache);
-        }
-    }
-
-    #[test]
-    fn holes_that_stay_are_closed_by_the_last_entries() {
-        for store in stores() {
-            let mut cache = filled(store, 10);
-            cache.evict(vec![vec![0, 4, 9], vec![1, 2, 3]]);
-            push(&mut cache, 10);
-            cache.settle().unwrap();
-            assert_eq!(cache.len(), 8);
-            assert_eq!(cache.positions(0), [8, 1, 2, 3, 10, 5, 6, 7]);
-            check(&cache);
-        }
-    }
-
-    #[test]
-    fn memory_that_less_than_half_of_is_needed_is_given_back() {
-        for store in stores() {
-            let mut cache = filled(store, 67);
-            let bytes = cache.bytes();
-            cache.evict(vec![vec![0, 1, 2, 63, 66], vec![30, 31, 64, 65, 66]]);
-            cache.settle().unwrap();
-            assert_eq!((cache.len(), cache.bytes()), (62, bytes / 2));
-            check(&cache);
-            push(&mut cache, 67);
-            assert_eq!(cache.positions(0)[62], 67);
-            check(&cache);
-        }
-    }
-
-    #[test]
-    fn bytes_are_whole_pages_of_what_is_allocated() {
-        let bytes = |numbers, entries| {
-            let store = Store::Host(host::Store::new((2, 8), numbers));
-            let mut cache = Entries::new(store, 2);
-            cache.extend(0..entries).unwrap();
-            cache.bytes()
-        };
-        let entry = 2 * 2 * 8; // key and value, 2 KV heads of 8
-        assert_eq!(bytes(Numbers::F32, 1), 64 * entry * 4);
-        assert_eq!(bytes(Numbers::F32, 65), 128 * entry * 4);
-        assert_eq!(bytes(Numbers::F16, 65), 128 * entry * 2);
-    }
-}
+mod tests;

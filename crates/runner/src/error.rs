@@ -21,7 +21,9 @@ pub enum Error {
         reason: String,
     },
     /// Weights or a cache for which the system has no memory left.
-    #[error("too little memory: run fewer lanes, a shorter prompt or a smaller model")]
+    #[error(
+        "too little memory: run fewer lanes, a shorter prompt, fewer new tokens or a smaller model"
+    )]
     Memory(#[source] std::io::Error),
     /// A device that this build or machine does not have.
     #[error("device `{name}` is not available: {reason}")]

@@ -122,20 +122,16 @@ impl Lane {
         let pool = prefilled.pool(&job.policies, job.seed)?;
         let shared = policy.spares_prompt().then(|| Arc::clone(&pool));
         let layers = pool.layers.len();
-        let own = |layer: usize| {
-            let (entries, layer) =
-                (pool.layers[layer].len(), Layer { index: layer, count: layers });
+        let own = |(index, of): (usize, &Entries)| {
+            let (pool, layer) = (of.len(), Layer { index, count: layers });
             // A step's own entry is in before another goes.
-            let most = policy.schedule.peak(entries, job.limits.max_new_tokens, layer);
-            let most = most.saturating_add(1);
+            let most = policy.schedule.peak(pool, job.limits.max_new_tokens, layer) + 1;
             match &shared {
-                Some(_) => (Vec::new(), most.saturating_sub(entries)),
-                None => ((0..entries).collect(), most.max(entries)),
+                Some(_) => (vec![Vec::new(); of.heads()], most - pool),
+                None => (vec![(0..pool).collect(); of.heads()], most),
             }
         };
-        let (kept, rooms): (Vec<Vec<usize>>, Vec<usize>) = (0..layers).map(own).unzip();
-        let kept: Vec<_> =
-            kept.into_iter().zip(&pool.layers).map(|(kept, of)| vec![kept; of.heads()]).collect();
+        let (kept, rooms): (Vec<_>, Vec<_>) = pool.layers.iter().enumerate().map(own).unzip();
         let copies = Entries::copies(&pool.layers, &kept, &rooms)?;
         let layers =
             copies.into_iter().zip(&pool.layers).enumerate().map(|(layer, (mut own, pool))| {

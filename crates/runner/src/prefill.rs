@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_keep_the_same_share_its_pages() {
+    fn lanes_that_keep_the_same_share_it() {
         let prefilled = prefilled(100);
         let pool = |arm: &Policies, seed| prefilled.pool(arm, seed).unwrap();
         assert!(Arc::ptr_eq(&pool(&all(), 1), &pool(&all(), 2)), "the whole prompt");

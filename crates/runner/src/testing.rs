@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 
 use crate::cache::Slots;
 use crate::host::{self, Numbers};
-use crate::kernels::{Activations, Host, Isa, Packed, Region, Shelf, Stored, Then, products};
+use crate::kernels::{Activations, Host, Isa, KEYS, Packed, Region, Shelf, Stored, Then, products};
 use crate::{Error, Result};
 
 /// A tiny random Llama as a GGUF file: 3 layers, 4 query heads, a vocabulary of 96 single characters, a context of 2048.
@@ -239,7 +239,8 @@ impl HeadAttention {
         let mut random = Random(7);
         let mut row = || (0..head_dim).map(|_| random.next() - 0.5).collect::<Vec<f32>>();
         let mut store = host::Store::new((heads, head_dim), Numbers::F16);
-        store.move_to(&mut Region::new(store.bytes_of(entries), true)?, 0, entries);
+        let room = entries.next_multiple_of(KEYS);
+        store.move_to(&mut Region::new(store.bytes_of(room), true)?, 0, room);
         for slot in 0..entries {
             let (key, value) = (row(), row());
             store.write(&Slots::Behind(slot), |_| (&key, &value));

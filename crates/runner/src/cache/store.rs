@@ -62,6 +62,9 @@ impl Store {
                 Self::Tensor(_) => None,
             })
             .collect();
+        if on_host.is_empty() {
+            return Ok(());
+        }
         let bytes = on_host.iter().map(|(store, _, room)| store.bytes_of(*room)).sum();
         let mut region = Region::new(bytes, filled).map_err(Error::Memory)?;
         for (store, slots, room) in &mut on_host {
@@ -73,8 +76,11 @@ impl Store {
     /// Changes the room for slots, of which some are in use, to `room` or more.
     pub(super) fn resize(&mut self, slots: usize, room: usize) -> Result<()> {
         match self {
-            // What is not written to costs nothing.
-            Self::Host(_) => Self::make_room([(self, slots, room + room / 8)].into_iter(), false),
+            Self::Host(_) => {
+                // What is not written to costs nothing.
+                let room = self.room().max(room + room / 8);
+                Self::make_room([(self, slots, room)].into_iter(), false)
+            }
             Self::Tensor(store) => store.resize(slots, room),
         }
     }
@@ -99,9 +105,8 @@ impl Store {
     pub(super) fn copy_from(&mut self, from: &Self, kept: &[Vec<usize>]) -> Result<()> {
         match self {
             Self::Host(store) => store.copy_from(from.on_host()?, kept),
-            Self::Tensor(store) => store.copy_from(from.in_tensors()?, kept)?,
+            Self::Tensor(store) => store.copy_from(from.in_tensors()?, kept),
         }
-        Ok(())
     }
 
     /// Lays slots out anew; those that are not named go.

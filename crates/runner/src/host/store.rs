@@ -4,6 +4,7 @@ use half::f16;
 
 use crate::cache::Slots;
 use crate::kernels::{KEYS, LANES, Number, Region, Run};
+use crate::{Error, Result};
 
 /// What a cache's numbers are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,7 @@ impl Store {
 
     /// Takes in some slots of a store of the same kind, of which each head gives rise to the same number of consecutive ones here, as
     /// [`crate::cache::Entries::copies`].
-    pub(crate) fn copy_from(&mut self, from: &Self, kept: &[Vec<usize>]) {
+    pub(crate) fn copy_from(&mut self, from: &Self, kept: &[Vec<usize>]) -> Result<()> {
         fn copy<T: Number>(to: &mut [Head<T>], from: &[Head<T>], kept: &[Vec<usize>]) {
             let copies = kept.len() / from.len();
             for (head, (to, slots)) in to.iter_mut().zip(kept).enumerate() {
@@ -116,8 +117,9 @@ impl Store {
         match (self, from) {
             (Self::F32(to), Self::F32(from)) => copy(to, from, kept),
             (Self::F16(to), Self::F16(from)) => copy(to, from, kept),
-            _ => debug_assert!(false, "stores of one kind"),
+            _ => return Err(Error::BackEnd),
         }
+        Ok(())
     }
 
     /// As [`crate::cache::Entries::arrange`].
@@ -156,6 +158,7 @@ impl<T: Number> Head<T> {
     }
 
     fn move_to(&mut self, region: &mut Region, slots: usize, room: usize) {
+        debug_assert!(room.is_multiple_of(KEYS), "room for whole tiles");
         let (in_tiles, width) = (slots.next_multiple_of(KEYS), width(self.head_dim));
         let mut keys = region.run(room * self.head_dim);
         let mut values = region.run(room * width);

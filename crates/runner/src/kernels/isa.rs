@@ -41,10 +41,10 @@ impl Instructions {
         Isa::of_machine().instructions()
     }
 
-    /// Uses no more than these from now on, to know what a machine without the others would do. All give the same bits.
+    /// Uses no more than these in models that are loaded from now on, to know what a machine without the others would do. All give the same bits.
     ///
     /// # Errors
-    /// What was said before, if anything was: models may compute with it already.
+    /// What was said before, if anything was.
     pub fn limit(most: Self) -> Result<(), Self> {
         MOST.set(most).map_err(|_| *MOST.get().unwrap_or(&most))
     }

@@ -59,3 +59,21 @@ impl<'a, T> Items<'a, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_goes_to_one_caller_whatever_its_part() {
+        for (count, parts, size) in [(0, 1, 1), (1, 3, 1), (10, 3, 1), (10, 3, 4), (64, 4, 5)] {
+            for part in 0..parts {
+                let all = Parts::new(count, parts);
+                let mut taken: Vec<usize> =
+                    std::iter::from_fn(|| all.next(part, size)).flatten().collect();
+                taken.sort_unstable();
+                assert_eq!(taken, (0..count).collect::<Vec<_>>(), "{parts} parts by {size}");
+            }
+        }
+    }
+}

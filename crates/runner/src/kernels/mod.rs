@@ -1,4 +1,4 @@
-//! The inner loops of the CPU, and the threads that share them: with the counting allocator, all of the program's `unsafe` code.
+//! The inner loops of the CPU, the threads that share them, and the memory that they run over: with the counting allocator, all of the program's `unsafe` code.
 //!
 //! Loops exist in plain Rust, for AVX2 with FMA and F16C, and for AVX-512 with VNNI where that gains, chosen when the program runs. All give the same bits, and
 //! a row gives the same bits in any company and on any number of threads.

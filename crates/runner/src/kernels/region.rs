@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{MmapOptions, MmapRaw};
 
 use half::f16;
 
@@ -40,7 +40,7 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 /// Memory from the system: noughts, and nothing is taken of what is never written.
 #[derive(Debug)]
 pub(crate) struct Region {
-    memory: Arc<MmapMut>,
+    memory: Arc<MmapRaw>,
     rest: *mut u8,
     bytes_left: usize,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Region {
 pub(crate) struct Run<T> {
     first: NonNull<T>,
     count: usize,
-    _memory: Option<Arc<MmapMut>>,
+    _memory: Option<Arc<MmapRaw>>,
 }
 
 impl Region {
@@ -59,12 +59,20 @@ impl Region {
     /// The system has no memory left.
     pub(crate) fn new(bytes: usize, filled: bool) -> io::Result<Self> {
         let huge = filled && bytes >= HUGE;
-        let mut memory = MmapMut::map_anon(bytes.saturating_add(if huge { HUGE } else { 0 }))?;
+        let length = bytes.saturating_add(if huge { HUGE } else { 0 });
+        // Nothing is set aside for what may never be written.
+        let memory = MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
+        let memory = MmapRaw::from(memory);
         let start = if huge { memory.as_ptr().align_offset(HUGE) } else { 0 };
         #[cfg(target_os = "linux")]
-        if huge {
+        {
+            use memmap2::Advice::{HugePage, NoHugePage};
             // A system without huge pages has others.
-            let _ = memory.advise_range(memmap2::Advice::HugePage, start, bytes / HUGE * HUGE);
+            let _ = if huge {
+                memory.advise_range(HugePage, start, bytes / HUGE * HUGE)
+            } else {
+                memory.advise_range(NoHugePage, 0, length)
+            };
         }
         let rest = memory.as_mut_ptr().wrapping_add(start);
         Ok(Self { memory: Arc::new(memory), rest, bytes_left: bytes })
@@ -72,7 +80,8 @@ impl Region {
 
     /// Bytes that a run of `count` numbers takes.
     pub(crate) fn bytes_of<T: Plain>(count: usize) -> usize {
-        (count * size_of::<T>()).next_multiple_of(LINE)
+        let bytes = count.checked_mul(size_of::<T>());
+        bytes.and_then(|bytes| bytes.checked_next_multiple_of(LINE)).unwrap_or(usize::MAX)
     }
 
     /// The next `count` numbers, all of them nought.
@@ -82,7 +91,9 @@ impl Region {
     pub(crate) fn run<T: Plain>(&mut self, count: usize) -> Run<T> {
         let bytes = Self::bytes_of::<T>(count);
         assert!(bytes <= self.bytes_left, "a region is cut into what it was made for");
-        let Some(first) = NonNull::new(self.rest.cast::<T>()) else { return Run::default() };
+        let Some(first) = NonNull::new(self.rest.cast::<T>()) else {
+            unreachable!("the system maps nothing at nought")
+        };
         self.rest = self.rest.wrapping_add(bytes);
         self.bytes_left -= bytes;
         Run { first, count, _memory: Some(Arc::clone(&self.memory)) }
@@ -159,6 +170,7 @@ mod tests {
             let counts = [0, 1, 16, 17, 1 << 20];
             let bytes = counts.iter().map(|&count| Region::bytes_of::<f32>(count)).sum();
             let mut region = Region::new(bytes, filled).unwrap();
+            assert!(!filled || region.rest.addr().is_multiple_of(HUGE));
             let mut runs: Vec<Run<f32>> = counts.iter().map(|&count| region.run(count)).collect();
             drop(region);
             for (number, run) in (1u8..).zip(&mut runs) {
@@ -176,8 +188,13 @@ mod tests {
     fn a_shelf_has_room_for_more_than_it_began_with() {
         let mut shelf = Shelf::default();
         let sizes = [1, SHELF / 4 - 100, 200, SHELF];
-        let runs: Vec<Run<f32>> = sizes.iter().map(|&size| shelf.run(size).unwrap()).collect();
-        assert_eq!(runs.iter().map(|run| run.len()).collect::<Vec<_>>(), sizes);
+        let mut runs: Vec<Run<f32>> = sizes.iter().map(|&size| shelf.run(size).unwrap()).collect();
+        for (number, run) in (1u8..).zip(&mut runs) {
+            run.fill(f32::from(number));
+        }
+        for ((number, run), size) in (1u8..).zip(&runs).zip(sizes) {
+            assert_eq!(run[..], vec![f32::from(number); size]);
+        }
     }
 
     #[test]

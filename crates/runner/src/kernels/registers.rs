@@ -98,7 +98,7 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
 /// Bytes between what is read and what is asked for.
 const AHEAD: usize = 2048;
 
-/// Asks for the memory that a single row's product will come to soon: it does too little with each tile to be waited for.
+/// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]
 pub(super) fn fetch<T: ?Sized>(numbers: &T) {

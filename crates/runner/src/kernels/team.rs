@@ -115,7 +115,7 @@ impl Team {
         work: impl Fn(T) + Sync,
     ) {
         let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
-        if items.len() == 1 {
+        if items.len() <= 1 {
             return items.into_iter().flatten().for_each(work);
         }
         let items = Items::new(&mut items, self.threads());

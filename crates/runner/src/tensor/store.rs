@@ -106,7 +106,7 @@ impl Store {
 
     /// As [`crate::cache::Entries::arrange`].
     pub(crate) fn arrange(&mut self, kept: &[Vec<usize>]) -> Result<()> {
-        let old = Self { keys: self.keys.copy()?, values: self.values.copy()? };
+        let old = Self { keys: self.keys.clone(), values: self.values.clone() };
         self.copy_from(&old, kept)
     }
 
