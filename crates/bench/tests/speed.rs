@@ -35,6 +35,7 @@ fn every_point_of_the_grid_has_a_row() {
         place.bench(&[&common[..], more].concat()).failed(2, &[words]);
     };
     refused(&["--gen", "0"], "`--gen` must be at least 1");
+    refused(&["--isa", "avx2", "--device", "cuda:0"], "`--isa` says nothing of `--device cuda:0`");
     refused(&["--depth", "4090"], "context of 4096");
     refused(&["--arm", "decode=slid"], "slid");
     assert!(

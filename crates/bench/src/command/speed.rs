@@ -56,7 +56,7 @@ struct Round {
 /// `bench speed`
 pub(crate) fn speed(args: &SpeedArgs) -> Result<()> {
     check(args)?;
-    limit(args.isa)?;
+    limit(args)?;
     let arms = arms(args)?;
     let model = models::load(&args.model)?;
     fits(args, &model)?;
@@ -75,7 +75,7 @@ pub(crate) fn speed(args: &SpeedArgs) -> Result<()> {
             "model": args.model.model,
             "weights": args.model.weights,
             "threads": threads(),
-            "isa": isa_name(Instructions::in_use()),
+            "isa": on_cpu(args).then(|| isa_name(Instructions::in_use())),
             "rows": rows,
         })),
         TextFormat::Table => print(&table(&rows).markdown()),
@@ -83,8 +83,12 @@ pub(crate) fn speed(args: &SpeedArgs) -> Result<()> {
 }
 
 /// Keeps the host from instructions that were not asked for, and says so if it has not got those that were.
-fn limit(isa: Option<IsaArg>) -> Result<()> {
-    let Some(isa) = isa else { return Ok(()) };
+fn limit(args: &SpeedArgs) -> Result<()> {
+    let Some(isa) = args.isa else { return Ok(()) };
+    if !on_cpu(args) {
+        let message = format!("`--isa` says nothing of `--device {}`", args.model.machine.device);
+        return Err(Fault::usage(message).hint("it is for `cpu`").into());
+    }
     let most = match isa {
         IsaArg::Scalar => Instructions::Scalar,
         IsaArg::Avx2 => Instructions::Avx2,
@@ -98,6 +102,10 @@ fn limit(isa: Option<IsaArg>) -> Result<()> {
     }
     let message = format!("`--isa {}`: this machine does not have them", isa_name(most));
     Err(Fault::usage(message).hint(format!("it has `{}`", isa_name(found))).into())
+}
+
+fn on_cpu(args: &SpeedArgs) -> bool {
+    args.model.machine.device == "cpu"
 }
 
 /// As the command line spells it.
