@@ -228,11 +228,14 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
 /// As [`super::scalar::widen`].
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
-    for (from, to) in
-        from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0.iter_mut())
-    {
+    // A line of halves at a time.
+    let lines =
+        from.as_chunks::<LANES>().0.chunks(4).zip(to.as_chunks_mut::<LANES>().0.chunks_mut(4));
+    for (from, to) in lines {
         fetch(from);
-        *to = lanes_of(register(T::eight(from)));
+        for (from, to) in from.iter().zip(to) {
+            *to = lanes_of(register(T::eight(from)));
+        }
     }
 }
 
