@@ -55,8 +55,8 @@ impl Entries {
         Store::make_room(stores, filled)
     }
 
-    /// Copies of some entries of each layer without their scores, in as many heads as are named: each head here gives rise to the same number of consecutive ones there. They lie
-    /// side by side, with room for so many slots each.
+    /// Copies of some entries of each layer without their scores, in as many heads as are named: each head here gives rise to the same number of
+    /// consecutive ones there. They lie side by side, with room for so many slots each.
     ///
     /// # Shapes
     /// - `kept`: `(layers, heads, entries)`; slots in the order that the copy will have
@@ -79,8 +79,6 @@ impl Entries {
             copy.store.copy_from(&layer.store, kept)?;
             let copied = kept.len() / layer.heads();
             copy.positions = gathered(kept, |head| &layer.positions[head / copied]);
-            copy.scores =
-                layer.scores.as_ref().map(|scores| gathered(kept, |head| &scores[head / copied]));
         }
         Ok(copies)
     }
