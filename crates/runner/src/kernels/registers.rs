@@ -95,17 +95,21 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
     _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
 }
 
-/// Bytes between what is read and what is asked for.
-const AHEAD: usize = 2048;
+/// Bytes between what is read and what is asked for, into the nearest cache and into the one behind it.
+const AHEAD: [usize; 2] = [1024, 4096];
 
-/// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for.
+/// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for. It is asked for twice, since
+/// the nearest cache can wait for but a few lines at a time, and each of them for as long as the memory takes.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]
 pub(super) fn fetch<T: ?Sized>(numbers: &T) {
-    let ahead = std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(AHEAD);
+    let [near, far] =
+        AHEAD.map(|ahead| std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(ahead));
     for line in (0..size_of_val(numbers)).step_by(64) {
         // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(far.wrapping_add(line)) };
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(near.wrapping_add(line)) };
     }
 }
 
