@@ -87,6 +87,15 @@ impl<'a> Activations<'a> {
         self.floats.len() / self.inputs
     }
 
+    /// Bytes of a row in the form that is multiplied.
+    pub(super) fn row_bytes(&self) -> usize {
+        if self.blocks.is_empty() {
+            size_of::<f32>() * self.inputs
+        } else {
+            size_of::<ActivationBlock>() * self.inputs / BLOCK
+        }
+    }
+
     /// A row in blocks.
     pub(super) fn row(&self, row: usize) -> &[ActivationBlock] {
         let blocks = self.inputs / BLOCK;

@@ -77,21 +77,24 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (block, tile) in tiles.iter().enumerate() {
         fetch(tile);
+        let x = rows.map(|row| &row[block]);
         let mut dots = [_mm512_setzero_si512(); N];
         for (quad, pairs) in tile.quants.iter().enumerate() {
             let pairs = unsigned(*pairs);
             let low = _mm512_and_si512(pairs, nibble);
             let high = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), nibble);
-            for (dots, row) in dots.iter_mut().zip(rows) {
-                let quants = &row[block].quants;
-                *dots = _mm512_dpbusd_epi32(*dots, low, _mm512_set1_epi32(quad_of(quants, quad)));
-                let x = _mm512_set1_epi32(quad_of(quants, 4 + quad));
-                *dots = _mm512_dpbusd_epi32(*dots, high, x);
+            for (dots, x) in dots.iter_mut().zip(x) {
+                let quad = _mm512_set1_epi32(quad_of(&x.quants, quad));
+                *dots = _mm512_dpbusd_epi32(*dots, low, quad);
+            }
+            for (dots, x) in dots.iter_mut().zip(x) {
+                let quad = _mm512_set1_epi32(quad_of(&x.quants, 4 + quad));
+                *dots = _mm512_dpbusd_epi32(*dots, high, quad);
             }
         }
         let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));
-        for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
-            let (x, dots) = (&row[block], _mm512_cvtepi32_ps(dots));
+        for ((sums, dots), x) in sums.iter_mut().zip(dots).zip(x) {
+            let dots = _mm512_cvtepi32_ps(dots);
             *sums = _mm512_fmadd_ps(dots, _mm512_mul_ps(scales, _mm512_set1_ps(x.scale)), *sums);
             *sums = _mm512_fmadd_ps(leasts, _mm512_set1_ps(x.sum), *sums);
         }

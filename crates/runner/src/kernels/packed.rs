@@ -10,8 +10,11 @@ use super::region::{Plain, Run, Shelf};
 use super::stored::{Blocks, Stored, least_of_q4_0};
 use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
 
-/// Rows of activations that are taken through all weights before the next: few enough to stay in the nearest caches.
+/// Rows of activations that are taken through all weights before the next, at most.
 const ROWS: usize = 64;
+
+/// Bytes that they may take, so that they stay in the nearest cache beside the weights that pass by.
+const ROW_BYTES: usize = 36 << 10;
 
 /// A matrix in tiles.
 #[derive(Debug)]
@@ -328,7 +331,9 @@ pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, 
 /// The rows of some activations, a few at a time.
 fn row_blocks(x: &Activations<'_>) -> impl Iterator<Item = Range<usize>> {
     let rows = x.rows();
-    (0..rows).step_by(ROWS).map(move |start| start..(start + ROWS).min(rows))
+    // Whole tiles of eight.
+    let size = (ROW_BYTES / x.row_bytes() & !7).clamp(8, ROWS);
+    (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
 }
 
 #[cfg(test)]
