@@ -164,7 +164,7 @@ impl Packed {
         group: usize,
         x: &Activations<'_>,
         rows: Range<usize>,
-        mut each: impl FnMut(usize, Group),
+        mut each: impl FnMut(usize, &Group),
     ) {
         let mut row = rows.start;
         // A row's sums are the same whichever of these it is in.
@@ -191,7 +191,7 @@ impl Packed {
         group: usize,
         x: &Activations<'_>,
         rows: [usize; N],
-        each: &mut impl FnMut(usize, Group),
+        each: &mut impl FnMut(usize, &Group),
     ) -> usize {
         let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
         let dots = match &self.tiles {
@@ -202,7 +202,9 @@ impl Packed {
                 isa.dense(tiles, rows.map(|row| x.floats(row)))
             }
         };
-        rows.into_iter().zip(dots).for_each(|(row, dots)| each(row, dots));
+        for (row, dots) in rows.into_iter().zip(&dots) {
+            each(row, dots);
+        }
         N
     }
 }
@@ -264,6 +266,19 @@ pub(crate) enum Then {
     Add,
 }
 
+impl Then {
+    /// Puts a group's results, or as many as there are cells.
+    fn put(self, dots: &Group, cells: &mut [f32]) {
+        match (self, cells.as_chunks_mut::<OUTPUTS>().0) {
+            // A length that is known costs no call.
+            (Self::Replace, [cells]) => *cells = *dots,
+            (Self::Add, [cells]) => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
+            (Self::Replace, _) => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it = *dot),
+            (Self::Add, _) => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
+        }
+    }
+}
+
 /// Products of the same activations with several matrices, side by side in each row of `out`.
 ///
 /// # Shapes
@@ -290,10 +305,7 @@ pub(crate) fn products(
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a column belongs to one place, and a place to one thread.
                     let cells = unsafe { out.cells(row, first + outputs.start, outputs.len()) };
-                    match then {
-                        Then::Replace => cells.copy_from_slice(&dots[..outputs.len()]),
-                        Then::Add => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
-                    }
+                    then.put(dots, cells);
                 });
             }
         }
@@ -314,14 +326,14 @@ pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, 
             for group in part.clone() {
                 let (start, outputs) = (rows.start, gate.outputs_of(group));
                 gate.each_row(host.isa, group, x, rows.clone(), |row, dots| {
-                    gates[row - start] = dots;
+                    gates[row - start] = *dots;
                 });
                 up.each_row(host.isa, group, x, rows.clone(), |row, dots| {
-                    let gated = host.isa.gated(gates[row - start], dots);
+                    let gated = host.isa.gated(gates[row - start], *dots);
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a group belongs to one thread.
                     let cells = unsafe { out.cells(row, outputs.start, outputs.len()) };
-                    cells.copy_from_slice(&gated[..outputs.len()]);
+                    Then::Replace.put(&gated, cells);
                 });
             }
         }
@@ -332,7 +344,7 @@ pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, 
 fn row_blocks(x: &Activations<'_>) -> impl Iterator<Item = Range<usize>> {
     let rows = x.rows();
     // Whole tiles of eight.
-    let size = (ROW_BYTES / x.row_bytes() & !7).clamp(8, ROWS);
+    let size = ((ROW_BYTES / x.row_bytes()) & !7).clamp(8, ROWS);
     (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
 }
 
