@@ -155,7 +155,7 @@ pub(crate) struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { lanes: 16, limit: None }
+        Self { lanes: 32, limit: None }
     }
 }
 

@@ -253,9 +253,12 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
 pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     let (many, few) = from.as_chunks::<WIDE>();
     let (wide, rest) = to.split_at_mut(many.len() * WIDE);
-    for (from, to) in many.iter().zip(wide.as_chunks_mut::<WIDE>().0) {
+    // A line of halves at a time.
+    for (from, to) in many.chunks(2).zip(wide.as_chunks_mut::<WIDE>().0.chunks_mut(2)) {
         fetch(from);
-        *to = array_of(register(T::sixteen(from)));
+        for (from, to) in from.iter().zip(to) {
+            *to = array_of(register(T::sixteen(from)));
+        }
     }
     for (from, to) in few.as_chunks::<LANES>().0.iter().zip(rest.as_chunks_mut::<LANES>().0) {
         *to = lanes_of(super::registers::register(T::eight(from)));
