@@ -87,7 +87,7 @@ impl<'a> Activations<'a> {
         self.floats.len() / self.inputs
     }
 
-    /// Bytes of a row in the form that is multiplied.
+    /// Bytes of a row: in blocks, where any matrix wants them.
     pub(super) fn row_bytes(&self) -> usize {
         if self.blocks.is_empty() {
             size_of::<f32>() * self.inputs

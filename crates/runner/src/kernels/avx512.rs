@@ -83,13 +83,14 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
             let pairs = unsigned(*pairs);
             let low = _mm512_and_si512(pairs, nibble);
             let high = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), nibble);
+            // All rows before the high nibbles, so that no product waits for the one before it.
             for (dots, x) in dots.iter_mut().zip(x) {
-                let quad = _mm512_set1_epi32(quad_of(&x.quants, quad));
-                *dots = _mm512_dpbusd_epi32(*dots, low, quad);
+                let x = _mm512_set1_epi32(quad_of(&x.quants, quad));
+                *dots = _mm512_dpbusd_epi32(*dots, low, x);
             }
             for (dots, x) in dots.iter_mut().zip(x) {
-                let quad = _mm512_set1_epi32(quad_of(&x.quants, 4 + quad));
-                *dots = _mm512_dpbusd_epi32(*dots, high, quad);
+                let x = _mm512_set1_epi32(quad_of(&x.quants, 4 + quad));
+                *dots = _mm512_dpbusd_epi32(*dots, high, x);
             }
         }
         let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));

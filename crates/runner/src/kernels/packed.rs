@@ -13,8 +13,11 @@ use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
 /// Rows of activations that are taken through all weights before the next, at most.
 const ROWS: usize = 64;
 
-/// Bytes that they may take, so that they stay in the nearest cache beside the weights that pass by.
+/// Bytes that they take at most where a row is short, so that they stay in the nearest cache, of some 48 KB, beside the weights that pass by.
 const ROW_BYTES: usize = 36 << 10;
+
+/// Rows that it must be worth to go through the weights for: of fewer, the weights cost more than the rows gain.
+const FEWEST_ROWS: usize = 16;
 
 /// A matrix in tiles.
 #[derive(Debug)]
@@ -269,11 +272,10 @@ pub(crate) enum Then {
 impl Then {
     /// Puts a group's results, or as many as there are cells.
     fn put(self, dots: &Group, cells: &mut [f32]) {
-        match (self, cells.as_chunks_mut::<OUTPUTS>().0) {
-            // A length that is known costs no call.
+        match (self, cells.as_chunks_mut().0) {
+            // Of a length that is known: no call.
             (Self::Replace, [cells]) => *cells = *dots,
-            (Self::Add, [cells]) => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
-            (Self::Replace, _) => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it = *dot),
+            (Self::Replace, _) => cells.copy_from_slice(&dots[..cells.len()]),
             (Self::Add, _) => cells.iter_mut().zip(dots).for_each(|(it, dot)| *it += dot),
         }
     }
@@ -343,8 +345,9 @@ pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, 
 /// The rows of some activations, a few at a time.
 fn row_blocks(x: &Activations<'_>) -> impl Iterator<Item = Range<usize>> {
     let rows = x.rows();
-    // Whole tiles of eight.
-    let size = ((ROW_BYTES / x.row_bytes()) & !7).clamp(8, ROWS);
+    // A multiple of the rows that are multiplied at once.
+    let near = ROW_BYTES / x.row_bytes() / 8 * 8;
+    let size = if near < FEWEST_ROWS { ROWS } else { near.min(ROWS) };
     (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
 }
 
