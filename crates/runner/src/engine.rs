@@ -6,7 +6,6 @@ use zoo::{Counters, Policies};
 
 use crate::lane::{Lane, Limits, Outcome, Stop};
 use crate::llama::Llama;
-use crate::prefill::Pool;
 use crate::{Error, Model, Prefilled, Result};
 
 /// What a lane is to do.
@@ -139,22 +138,6 @@ impl<'a> Engine<'a> {
             }
         }
     }
-}
-
-/// The rows of lanes that share the same entries, group by group.
-pub(crate) fn by_pool(lanes: &[Lane]) -> Vec<(Option<&Pool>, Vec<usize>)> {
-    let mut groups: Vec<(Option<&Pool>, Vec<usize>)> = Vec::new();
-    for (row, lane) in lanes.iter().enumerate() {
-        let pool = lane.shared();
-        match groups
-            .iter_mut()
-            .find(|(of, _)| of.map(std::ptr::from_ref) == pool.map(std::ptr::from_ref))
-        {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((pool, vec![row])),
-        }
-    }
-    groups
 }
 
 impl Limits {

@@ -196,8 +196,8 @@ impl Lane {
     }
 
     /// The entries that it shares with other lanes, if any.
-    pub(crate) fn shared(&self) -> Option<&Pool> {
-        self.shared.as_deref()
+    pub(crate) fn shared(&self) -> Option<&Arc<Pool>> {
+        self.shared.as_ref()
     }
 
     pub(crate) fn own(&self, layer: usize) -> &Entries {

@@ -131,7 +131,7 @@ impl Llama {
         let (tokens, positions): (Vec<u32>, Vec<u32>) = lanes.iter().map(Lane::next).unzip();
         match &self.back_end {
             BackEnd::Host(decoder) => {
-                decoder.forward(&tokens, &positions, Wanted::All, &mut host::Lanes(lanes))
+                decoder.forward(&tokens, &positions, Wanted::All, &mut host::Lanes::new(lanes))
             }
             BackEnd::Tensor(decoder) => {
                 decoder.forward(&tokens, &positions, Wanted::All, &mut tensor::Lanes(lanes))

@@ -106,7 +106,7 @@ impl Recording {
             let before = (0..self.shape.layers).map(|layer| lane.entries(layer) + 1).collect();
             let ran: Vec<usize> =
                 (0..self.shape.layers).map(|layer| lane.selections(layer)).collect();
-            self.feed(&mut Lanes(std::slice::from_mut(&mut lane)), token, 1)?;
+            self.feed(&mut Lanes::new(std::slice::from_mut(&mut lane)), token, 1)?;
             lane.choose(&[0.0]);
             Ok(ReplayedStep {
                 kept: self.kept(&lane),

@@ -1,12 +1,11 @@
 //! Attention of some queries over one head's entries.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::store::{Head, width};
-use crate::kernels::{Isa, KEYS, Number};
+use crate::kernels::{CHUNK, Isa, KEYS, Number, ask_for_parts, cut};
 
-/// Entries that are gone through at a time: what is summed up within a chunk does not depend on what other entries there are.
-pub(super) const CHUNK: usize = 256;
 /// Of a chunk, values that are widened at a time, as many as the nearest cache holds.
 const PART: usize = 64;
 
@@ -18,9 +17,10 @@ pub(super) const fn partial(width: usize) -> usize {
 /// Buffers of a thread.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    pub(super) weights: Vec<f32>, // (queries, CHUNK)
-    keys: Vec<[f32; KEYS]>,       // (head_dim,)
-    values: Vec<f32>,             // (PART, width)
+    pub(super) weights: Vec<[f32; CHUNK]>, // (queries,)
+    queries: Vec<f32>,                     // block by block, (head_dim, queries of the block)
+    keys: Vec<[f32; KEYS]>,                // (head_dim,)
+    values: Vec<f32>,                      // (PART, width)
 }
 
 /// What is done with a thread's buffers.
@@ -31,46 +31,75 @@ pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with_borrow_mut(work)
 }
 
-/// Queries that go over one head's entries.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Queries<'a> {
-    /// `(head_dim,)` each, scaled.
-    pub(super) rows: &'a [&'a [f32]],
-    /// Entries that each of them sees, from the first on.
-    pub(super) seen: &'a [usize],
+impl Scratch {
+    /// Takes in the queries that will go over chunks: those of a block channel by channel, as keys are.
+    ///
+    /// # Shapes
+    /// - `rows`: `(head_dim,)` each, scaled
+    pub(super) fn take_in(&mut self, isa: Isa, rows: &[&[f32]]) {
+        self.weights.resize(self.weights.len().max(rows.len()), [0.0; CHUNK]);
+        let head_dim = rows.first().map_or(0, |row| row.len());
+        self.queries.resize(rows.len() * head_dim, 0.0);
+        let (mut rest, mut cells) = (rows, self.queries.as_mut_slice());
+        while !rest.is_empty() {
+            let (block, others) = rest.split_at(block(isa, rest.len()));
+            let channels = cut(&mut cells, block.len() * head_dim);
+            for (place, row) in block.iter().enumerate() {
+                for (cells, x) in channels.chunks_exact_mut(block.len()).zip(*row) {
+                    cells[place] = *x;
+                }
+            }
+            rest = others;
+        }
+    }
+}
+
+/// Of so many queries that are left, those that a loop takes at once.
+fn block(isa: Isa, left: usize) -> usize {
+    match left {
+        6.. if isa.queries() == 6 => 6,
+        3.. => 3,
+        _ => left,
+    }
 }
 
 impl<T: Number> Head<T> {
-    /// Weights of a chunk's entries, relative to each query's largest score, into `scratch`, and that score and their sum into `partials`.
+    /// Weights of a chunk's entries, relative to each query's largest score, into `scratch`, which has taken the queries in, and that score and their sum
+    /// into `partials`.
     ///
     /// # Shapes
+    /// - `seen`: `(queries,)`, entries that each of them sees, from the first on
     /// - `partials`: `(queries, 2 + width)`; values become nought
     pub(super) fn weigh_chunk(
         &self,
         isa: Isa,
         chunk: usize,
-        queries: Queries<'_>,
+        seen: &[usize],
         scratch: &mut Scratch,
         partials: &mut [f32],
     ) {
-        let (first, entries) = Self::chunk(chunk, queries);
-        let Scratch { weights, keys, .. } = scratch;
-        weights.resize(weights.len().max(queries.rows.len() * CHUNK), 0.0);
-        let tiles = self.keys()[first / KEYS * self.head_dim()..].chunks(self.head_dim());
+        let entries = Self::entries(chunk, seen);
+        let Scratch { weights, queries, keys, .. } = scratch;
+        let weights = &mut weights[..seen.len()];
+        let tiles = self.keys()[chunk * CHUNK / KEYS * self.head_dim()..].chunks(self.head_dim());
+        let mut following = tiles.clone().skip(1);
+        let widened = !T::IS_FLOAT && seen.len() > isa.queries();
         for (tile, first) in tiles.zip((0..entries).step_by(KEYS)) {
-            let weights = &mut weights[first..];
-            if T::IS_FLOAT || queries.rows.len() <= isa.queries() {
-                scores(isa, tile, queries.rows, weights);
-            } else {
+            let next = following.next().unwrap_or_default();
+            if widened {
                 keys.resize(tile.len(), [0.0; KEYS]);
                 isa.widen(tile.as_flattened(), keys.as_flattened_mut());
-                scores(isa, keys, queries.rows, weights);
+                scores(isa, keys, queries, (first, weights), &Reading::Near(next.as_flattened()));
+            } else {
+                scores(isa, tile, queries, (first, weights), &Reading::<T>::Far);
             }
         }
+        let values = self.part(chunk * CHUNK, entries.min(PART));
         let padded = entries.next_multiple_of(KEYS);
-        let rows = weights.chunks_mut(CHUNK).zip(partials.chunks_mut(self.partial()));
-        for ((weights, partial), seen) in rows.zip(queries.seen) {
-            let seen = seen.saturating_sub(chunk * CHUNK).min(entries);
+        let rows = weights.iter_mut().zip(partials.chunks_mut(self.partial())).zip(seen);
+        for (place, ((weights, partial), seen_by)) in rows.enumerate() {
+            ask_for_parts(values, place..place + 1, seen.len());
+            let seen = seen_by.saturating_sub(chunk * CHUNK).min(entries);
             let [largest, sum] = isa.soften(&mut weights[..padded], seen);
             partial[0] = largest;
             partial[1] = sum;
@@ -83,23 +112,25 @@ impl<T: Number> Head<T> {
         &self,
         isa: Isa,
         chunk: usize,
-        queries: Queries<'_>,
+        seen: &[usize],
         scratch: &mut Scratch,
         partials: &mut [f32],
     ) {
-        let (first, entries) = Self::chunk(chunk, queries);
+        let entries = Self::entries(chunk, seen);
         let Scratch { weights, values: floats, .. } = scratch;
-        let width = width(self.head_dim());
-        let shape = (width, queries.rows.len());
-        let values = self.values()[first * width..][..entries * width].chunks(PART * width);
-        for (values, first) in values.zip((0..entries).step_by(PART)) {
-            let weights = (&weights[first..], values.len() / width);
-            if T::IS_FLOAT || queries.rows.len() <= isa.queries() {
-                weigh(isa, values, shape, weights, partials);
-            } else {
+        let (weights, width) = (&weights[..seen.len()], width(self.head_dim()));
+        let widened = !T::IS_FLOAT && seen.len() > isa.queries();
+        for first in (0..entries).step_by(PART) {
+            let count = PART.min(entries - first);
+            let values = self.part(chunk * CHUNK + first, count);
+            let weights = (weights, first..first + count);
+            if widened {
+                let next = self.part(chunk * CHUNK + first + count, PART);
                 floats.resize(values.len(), 0.0);
                 isa.widen(values, floats);
-                weigh(isa, floats, shape, weights, partials);
+                weigh(isa, floats, width, weights, partials, &Reading::Near(next));
+            } else {
+                weigh(isa, values, width, weights, partials, &Reading::<T>::Far);
             }
         }
     }
@@ -109,66 +140,112 @@ impl<T: Number> Head<T> {
         partial(width(self.head_dim()))
     }
 
-    /// A chunk's first entry, and how many of its entries any of the queries sees.
-    fn chunk(chunk: usize, queries: Queries<'_>) -> (usize, usize) {
-        let seen = queries.seen.iter().copied().max().unwrap_or(0);
-        (chunk * CHUNK, seen.saturating_sub(chunk * CHUNK).min(CHUNK))
+    /// Values from a slot on, as many as there are.
+    fn part(&self, first: usize, count: usize) -> &[T] {
+        let [_, values] = self.between(first..first + count);
+        values
+    }
+
+    /// How many of a chunk's entries any of the queries sees.
+    fn entries(chunk: usize, seen: &[usize]) -> usize {
+        let seen = seen.iter().copied().max().unwrap_or(0);
+        seen.saturating_sub(chunk * CHUNK).min(CHUNK)
     }
 }
 
-/// Scores of a tile's keys, a row of [`CHUNK`] for each query.
-fn scores<T: Number>(isa: Isa, tile: &[[T; KEYS]], queries: &[&[f32]], weights: &mut [f32]) {
-    let mut put = |row: usize, found: &[[f32; KEYS]]| {
-        for (row, found) in (row..).zip(found) {
-            weights[row * CHUNK..][..KEYS].copy_from_slice(found);
+/// Where numbers that a loop goes over come from.
+#[derive(Debug)]
+enum Reading<'a, T> {
+    /// The memory: the loop asks for those that follow.
+    Far,
+    /// The nearest cache: these, which will be wanted next, are asked for meanwhile.
+    Near(&'a [T]),
+}
+
+impl<T> Reading<'_, T> {
+    /// Before some of so many queries: whether the loop should ask.
+    fn begin(&self, rows: Range<usize>, of: usize) -> bool {
+        match self {
+            Self::Far => rows.start == 0,
+            Self::Near(next) => {
+                ask_for_parts(next, rows, of);
+                false
+            }
         }
-        found.len()
-    };
-    let mut row = 0;
-    while row < queries.len() {
-        row += match queries[row..] {
-            [a, b, c, d, e, f, ..] if isa.queries() == 6 => {
-                put(row, &isa.scores(tile, [a, b, c, d, e, f]))
-            }
-            [a, b, c, ..] => put(row, &isa.scores(tile, [a, b, c])),
-            [a, b] => put(row, &isa.scores(tile, [a, b])),
-            [a] => put(row, &isa.scores(tile, [a])),
-            [] => return,
-        };
     }
 }
 
-/// Adds `count` values, by a row of [`CHUNK`] weights for each query.
-fn weigh<T: Number>(
-    isa: Isa,
-    values: &[T],
-    (width, queries): (usize, usize),
-    (weights, count): (&[f32], usize),
-    partials: &mut [f32],
-) {
-    let stride = partial(width);
-    let mut row = 0;
-    while row < queries {
-        let of = |next: usize| &weights[(row + next) * CHUNK..][..count];
-        let out = (&mut partials[row * stride + 2..], stride);
-        row += match queries - row {
-            6.. if isa.queries() == 6 => {
-                isa.weigh(values, width, [0, 1, 2, 3, 4, 5].map(of), out);
-                6
+/// Calls a loop for a block of queries, as many as they are.
+macro_rules! for_block {
+    ($block:expr, $count:ident => $what:expr) => {
+        match $block {
+            6 => {
+                const $count: usize = 6;
+                $what
             }
-            3.. => {
-                isa.weigh(values, width, [0, 1, 2].map(of), out);
-                3
+            3 => {
+                const $count: usize = 3;
+                $what
             }
             2 => {
-                isa.weigh(values, width, [0, 1].map(of), out);
-                2
+                const $count: usize = 2;
+                $what
             }
             _ => {
-                isa.weigh(values, width, [of(0)], out);
-                1
+                const $count: usize = 1;
+                $what
             }
-        };
+        }
+    };
+}
+
+/// Scores of a tile's keys.
+///
+/// # Shapes
+/// - `queries`: as in [`Scratch`]
+/// - `chunk`: `(queries, CHUNK)`, from an entry on
+fn scores<T: Number, U>(
+    isa: Isa,
+    tile: &[[T; KEYS]],
+    queries: &[f32],
+    (first, chunk): (usize, &mut [[f32; CHUNK]]),
+    reading: &Reading<'_, U>,
+) {
+    let (mut row, count) = (0, chunk.len());
+    while row < count {
+        let block = block(isa, count - row);
+        let far = reading.begin(row..row + block, count);
+        let queries = &queries[row * tile.len()..];
+        for_block!(block, N => if let Some(chunk) = chunk[row..].first_chunk_mut::<N>() {
+            isa.scores(tile, &queries.as_chunks::<N>().0[..tile.len()], (first, chunk), far);
+        });
+        row += block;
+    }
+}
+
+/// Adds some of a chunk's values, by each query's weights.
+///
+/// # Shapes
+/// - `values`: `(entries, width)`
+/// - `weights`: `(queries, CHUNK)`
+/// - `partials`: `(queries, 2 + width)`
+fn weigh<T: Number, U>(
+    isa: Isa,
+    values: &[T],
+    width: usize,
+    (weights, entries): (&[[f32; CHUNK]], Range<usize>),
+    partials: &mut [f32],
+    reading: &Reading<'_, U>,
+) {
+    let (mut row, stride) = (0, partial(width));
+    while row < weights.len() {
+        let block = block(isa, weights.len() - row);
+        let far = reading.begin(row..row + block, weights.len());
+        let out = (&mut partials[row * stride + 2..], stride);
+        for_block!(block, N => if let Some(weights) = weights[row..].first_chunk::<N>() {
+            isa.weigh(values, width, (weights, entries.clone()), out, far);
+        });
+        row += block;
     }
 }
 
@@ -183,21 +260,20 @@ pub(crate) fn over_all_heads(
     queries: &[&[f32]],
     entries: usize,
 ) -> f32 {
-    fn over<T: Number>(isa: Isa, heads: &[Head<T>], queries: Queries<'_>, entries: usize) -> f32 {
-        let mut last = 0.0;
+    fn over<T: Number>(isa: Isa, heads: &[Head<T>], queries: &[&[f32]], entries: usize) -> f32 {
+        let (mut last, seen) = (0.0, vec![entries; queries.len()]);
         for head in heads {
-            let mut partials = vec![0.0; queries.rows.len() * head.partial()];
+            let mut partials = vec![0.0; queries.len() * head.partial()];
             with_scratch(|scratch| {
+                scratch.take_in(isa, queries);
                 for chunk in 0..entries.div_ceil(CHUNK) {
-                    head.weigh_chunk(isa, chunk, queries, scratch, &mut partials);
-                    head.add_values(isa, chunk, queries, scratch, &mut partials);
+                    head.weigh_chunk(isa, chunk, &seen, scratch, &mut partials);
+                    head.add_values(isa, chunk, &seen, scratch, &mut partials);
                 }
             });
             last += partials[2];
         }
         last
     }
-    let seen = vec![entries; queries.len()];
-    let queries = Queries { rows: queries, seen: &seen };
     super::store::with_heads!(store, heads => over(isa, heads, queries, entries))
 }

@@ -1,61 +1,111 @@
 //! Lanes on the host: a row each.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::attention::{CHUNK, Queries, partial, with_scratch};
+use super::attention::{partial, with_scratch};
 use super::store::{width, with_heads};
-use super::{Attend, Rows, cut};
+use super::{Attend, Rows};
 use crate::Result;
 use crate::cache::Entries;
-use crate::engine::by_pool;
-use crate::kernels::{Host, Isa, exp};
+use crate::kernels::{CHUNK, Host, Isa, cut, exp};
 use crate::lane::Lane;
+use crate::prefill::Pool;
 
 /// Lanes whose queries go over shared entries together: their scores stay in the nearest caches.
 const SIDE_BY_SIDE: usize = 16;
 
 /// One row per lane.
-pub(crate) struct Lanes<'a>(pub(crate) &'a mut [Lane]);
-
-/// Queries that go over one head's entries, chunk by chunk: those of several lanes where the entries are shared.
-struct Group<'a> {
-    entries: &'a Entries,
-    head: usize,
-    /// Its queries among all.
-    queries: Range<usize>,
-    /// Whether a policy wants to see the weights.
-    keeps_weights: bool,
+#[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "what it is made of")]
+pub(crate) struct Lanes<'a> {
+    lanes: &'a mut [Lane],
+    crews: Vec<Crew>,
+    plan: Plan,
+    // Buffers, kept from layer to layer.
+    q: Vec<f32>,        // (lanes, query_width), scaled
+    partials: Vec<f32>, // (places of the plan, 2 + width)
+    weights: Vec<f32>,  // (places of the plan, CHUNK), of those groups that keep them
 }
 
-/// A lane's part in a group, and so in its results.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    head: usize,
-    /// Whether the entries are the lane's own.
-    own: bool,
-    chunks: usize,
-    /// Where its `(group, 2 + width)` numbers of the first chunk begin, and how far on those of the next do.
-    partials: (usize, usize),
-    /// The same of its `(group, CHUNK)` weights, if they are kept.
-    weights: (usize, usize),
+/// Lanes that share entries and go over them together.
+#[derive(Debug)]
+struct Crew {
+    pool: Arc<Pool>,
+    lanes: Vec<usize>,
 }
 
-/// All that is to be done, and where its results will lie.
-#[derive(Default)]
-struct Plan<'a> {
-    groups: Vec<Group<'a>>,
-    queries: Vec<&'a [f32]>,
-    seen: Vec<usize>,      // (queries,): entries that each of them sees
-    parts: Vec<Vec<Part>>, // (lanes, ..): of each head, in the order in which they are merged
+/// What is to be done in a layer, and where its results will lie.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Head after head, of each crew and then of each lane.
+    groups: Vec<Group>,
+    queries: Vec<usize>, // (queries,): which each is, of all lanes'
+    seen: Vec<usize>,    // (queries,): entries that each of them sees
+    results: Vec<Results>,
     partials: usize,
     weights: usize,
+}
+
+/// Queries that go over one head's entries, chunk by chunk: those of several lanes where the entries are shared.
+#[derive(Debug, Clone)]
+struct Group {
+    of: Of,
+    head: usize,
+    slots: usize,
+    /// Its queries among the plan's.
+    queries: Range<usize>,
+    /// Its first place among the partial results, of which it has one for each chunk and query.
+    partials: usize,
+    /// The same of its weights, if a policy wants to see them.
+    weights: Option<usize>,
+}
+
+/// Whose entries.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Crew(usize),
+    Lane(usize),
+}
+
+/// A lane's groups: the first of its crew's, with the lane's place in it, and the first of its own.
+#[derive(Debug, Clone, Copy, Default)]
+struct Results {
+    shared: Option<(usize, usize)>,
+    own: usize,
+}
+
+impl<'a> Lanes<'a> {
+    pub(crate) fn new(lanes: &'a mut [Lane]) -> Self {
+        let mut crews: Vec<Crew> = Vec::new();
+        for (row, lane) in lanes.iter().enumerate() {
+            let Some(pool) = lane.shared() else { continue };
+            let with_room = crews
+                .iter_mut()
+                .find(|crew| Arc::ptr_eq(&crew.pool, pool) && crew.lanes.len() < SIDE_BY_SIDE);
+            match with_room {
+                Some(crew) => crew.lanes.push(row),
+                None => crews.push(Crew { pool: Arc::clone(pool), lanes: vec![row] }),
+            }
+        }
+        let (plan, buffer) = (Plan::default(), Vec::new);
+        Self { lanes, crews, plan, q: buffer(), partials: buffer(), weights: buffer() }
+    }
+
+    /// A layer's keys and values that a group goes over.
+    fn entries(&self, of: Of, layer: usize) -> &Entries {
+        match of {
+            Of::Crew(crew) => &self.crews[crew].pool.layers[layer],
+            Of::Lane(lane) => self.lanes[lane].own(layer),
+        }
+    }
 }
 
 impl Attend for Lanes<'_> {
     fn attend(&mut self, host: &Host, layer: usize, rows: Rows<'_>, out: &mut [f32]) -> Result<()> {
         let (head_dim, query_width) = (rows.head_dim, rows.query_width());
-        let mut q = vec![0.0; out.len()];
-        let taking = self.0.iter_mut().zip(q.chunks_mut(query_width)).enumerate();
+        self.q.resize(out.len(), 0.0);
+        let taking = self.lanes.iter_mut().zip(self.q.chunks_mut(query_width)).enumerate();
         host.team.try_each(taking, |(row, (lane, q))| {
             rows.scaled_queries(row, q);
             let heads = lane.own(layer).heads();
@@ -64,113 +114,102 @@ impl Attend for Lanes<'_> {
                 Ok(())
             })
         })?;
-        let plan = Plan::new(self.0, layer, (&q, query_width, head_dim));
-        let (mut partials, mut weights) = (vec![0.0; plan.partials], vec![0.0; plan.weights]);
+
+        self.plan.fill(self.lanes, &self.crews, layer, query_width / head_dim);
+        let stride = partial(width(head_dim));
+        let (mut partials, mut weights) =
+            (std::mem::take(&mut self.partials), std::mem::take(&mut self.weights));
+        partials.resize(partials.len().max(self.plan.partials * stride), 0.0);
+        weights.resize(weights.len().max(self.plan.weights * CHUNK), 0.0);
         let (mut rest, mut rest_of_weights) = (&mut *partials, &mut *weights);
-        let tasks = plan
-            .groups
-            .iter()
-            .flat_map(|group| (0..group.chunks()).map(move |chunk| (group, chunk)));
-        let tasks = tasks.map(|(group, chunk)| {
-            let partials = cut(&mut rest, group.partials(head_dim));
-            (group, chunk, partials, cut(&mut rest_of_weights, group.weights()))
+        let queries: Vec<&[f32]> =
+            self.plan.queries.iter().map(|query| &self.q[query * head_dim..][..head_dim]).collect();
+        let tasks = self.plan.tasks().map(|(group, chunk)| {
+            let count = group.queries.len();
+            let kept = if group.weights.is_some() { count * CHUNK } else { 0 };
+            (group, chunk, cut(&mut rest, count * stride), cut(&mut rest_of_weights, kept))
         });
         host.team.try_each(tasks, |(group, chunk, partials, weights)| {
-            let rows = &plan.queries[group.queries.clone()];
-            let queries = Queries { rows, seen: &plan.seen[group.queries.clone()] };
-            group.run(host.isa, chunk, queries, partials, weights)
+            let all = group.queries.clone();
+            let queries = (&queries[all.clone()], &self.plan.seen[all]);
+            let entries = self.entries(group.of, layer);
+            group.run(host.isa, entries, chunk, queries, partials, weights)
         })?;
-        let Plan { parts, .. } = plan;
-        let finishing = self.0.iter_mut().zip(&parts).zip(out.chunks_mut(query_width));
-        host.team.try_each(finishing, |((lane, parts), out)| {
-            let heads = lane.own(layer).heads();
-            let result = LaneResult { parts, partials: &partials, weights: &weights, head_dim };
-            let totals = result.totals(host.isa, heads, out);
-            let own = lane.own(layer).slots();
-            lane.evict(layer, || Ok(result.probabilities(&totals, heads, own)))
-        })
+
+        let plan = &self.plan;
+        let finishing = self.lanes.iter_mut().zip(&plan.results).zip(out.chunks_mut(query_width));
+        host.team.try_each(finishing, |((lane, results), out)| {
+            let found = Found { plan, results, partials: &partials, weights: &weights, head_dim };
+            let totals = found.totals(host.isa, lane.own(layer).heads(), out);
+            let (heads, slots) = (lane.own(layer).heads(), lane.own(layer).slots());
+            lane.evict(layer, || Ok(found.probabilities(&totals, heads, slots)))
+        })?;
+        (self.partials, self.weights) = (partials, weights);
+        Ok(())
     }
 }
 
-impl<'a> Plan<'a> {
-    /// # Shapes
-    /// - `q`: `(lanes, query_width)`, scaled
-    fn new(
-        lanes: &'a [Lane],
-        layer: usize,
-        (q, query_width, head_dim): (&'a [f32], usize, usize),
-    ) -> Self {
-        let mut plan = Self { parts: vec![Vec::new(); lanes.len()], ..Self::default() };
-        let queries = |lane: usize, head: usize, heads: usize| {
-            let group = query_width / heads;
-            q[lane * query_width..][head * group..(head + 1) * group].chunks(head_dim)
-        };
-        for (pool, members) in by_pool(lanes) {
-            let Some(entries) = pool.map(|pool| &pool.layers[layer]) else { continue };
-            for members in members.chunks(SIDE_BY_SIDE) {
-                for head in 0..entries.heads() {
-                    let rows =
-                        members.iter().flat_map(|&lane| queries(lane, head, entries.heads()));
-                    plan.add((entries, head), rows, members, None, head_dim);
-                }
+impl Plan {
+    /// Makes it that of a layer, into which each lane has taken an entry.
+    fn fill(&mut self, lanes: &[Lane], crews: &[Crew], layer: usize, query_heads: usize) {
+        self.groups.clear();
+        self.queries.clear();
+        self.seen.clear();
+        self.results.clear();
+        self.results.resize(lanes.len(), Results::default());
+        (self.partials, self.weights) = (0, 0);
+        for (index, crew) in crews.iter().enumerate() {
+            for (place, &lane) in crew.lanes.iter().enumerate() {
+                self.results[lane].shared = Some((self.groups.len(), place));
             }
+            let entries = &crew.pool.layers[layer];
+            let shape = (entries.heads(), query_heads);
+            self.add(Of::Crew(index), shape, entries.slots(), &crew.lanes, false);
         }
-        for (lane, it) in lanes.iter().enumerate() {
-            let entries = it.own(layer);
-            for head in 0..entries.heads() {
-                let rows = queries(lane, head, entries.heads());
-                plan.add((entries, head), rows, &[lane], Some(it.observes()), head_dim);
-            }
+        for (row, lane) in lanes.iter().enumerate() {
+            self.results[row].own = self.groups.len();
+            let own = lane.own(layer);
+            let shape = (own.heads(), query_heads);
+            self.add(Of::Lane(row), shape, own.slots(), &[row], lane.observes());
         }
-        plan
     }
 
-    /// A group, and each of its lanes' part in it. `own` says whether the entries are a lane's own, and if so whether weights are kept.
+    /// Groups of the heads of some entries.
     fn add(
         &mut self,
-        (entries, head): (&'a Entries, usize),
-        queries: impl Iterator<Item = &'a [f32]>,
+        of: Of,
+        (heads, query_heads): (usize, usize),
+        slots: usize,
         lanes: &[usize],
-        own: Option<bool>,
-        head_dim: usize,
+        keeps_weights: bool,
     ) {
-        let first = self.queries.len();
-        self.queries.extend(queries);
-        self.seen.resize(self.queries.len(), entries.slots());
-        let queries = first..self.queries.len();
-        let group = Group { entries, head, queries, keeps_weights: own == Some(true) };
-        let (chunks, numbers, weights) =
-            (group.chunks(), group.partials(head_dim), group.weights());
-        for (place, &lane) in lanes.iter().enumerate() {
-            self.parts[lane].push(Part {
-                head,
-                own: own.is_some(),
-                chunks,
-                partials: (self.partials + place * numbers / lanes.len(), numbers),
-                weights: (self.weights, weights),
-            });
+        let group = query_heads / heads;
+        for head in 0..heads {
+            let first = self.queries.len();
+            for lane in lanes {
+                let query = lane * query_heads + head * group;
+                self.queries.extend(query..query + group);
+            }
+            self.seen.resize(self.queries.len(), slots);
+            let queries = first..self.queries.len();
+            let places = slots.div_ceil(CHUNK) * queries.len();
+            let weights = keeps_weights.then_some(self.weights);
+            let partials = self.partials;
+            self.groups.push(Group { of, head, slots, queries, partials, weights });
+            self.partials += places;
+            self.weights += if keeps_weights { places } else { 0 };
         }
-        self.partials += chunks * numbers;
-        self.weights += chunks * weights;
-        self.groups.push(group);
+    }
+
+    /// Groups and their chunks, in the order in which results lie.
+    fn tasks(&self) -> impl Iterator<Item = (&Group, usize)> {
+        self.groups
+            .iter()
+            .flat_map(|group| (0..group.slots.div_ceil(CHUNK)).map(move |chunk| (group, chunk)))
     }
 }
 
-impl Group<'_> {
-    fn chunks(&self) -> usize {
-        self.entries.slots().div_ceil(CHUNK)
-    }
-
-    /// Numbers that its queries will have of a chunk.
-    fn partials(&self, head_dim: usize) -> usize {
-        self.queries.len() * partial(width(head_dim))
-    }
-
-    /// Weights of a chunk that are kept.
-    fn weights(&self) -> usize {
-        if self.keeps_weights { self.queries.len() * CHUNK } else { 0 }
-    }
-
+impl Group {
     /// Goes over a chunk.
     ///
     /// # Shapes
@@ -179,33 +218,42 @@ impl Group<'_> {
     fn run(
         &self,
         isa: Isa,
+        entries: &Entries,
         chunk: usize,
-        queries: Queries<'_>,
+        (queries, seen): (&[&[f32]], &[usize]),
         partials: &mut [f32],
         weights: &mut [f32],
     ) -> Result<()> {
-        let store = self.entries.store().on_host()?;
+        let store = entries.store().on_host()?;
         with_scratch(|scratch| {
+            scratch.take_in(isa, queries);
             with_heads!(store, heads => {
                 let head = &heads[self.head];
-                head.weigh_chunk(isa, chunk, queries, scratch, partials);
-                head.add_values(isa, chunk, queries, scratch, partials);
+                head.weigh_chunk(isa, chunk, seen, scratch, partials);
+                head.add_values(isa, chunk, seen, scratch, partials);
             });
-            weights.copy_from_slice(&scratch.weights[..weights.len()]);
+            weights.copy_from_slice(&scratch.weights.as_flattened()[..weights.len()]);
         });
         Ok(())
+    }
+
+    /// Where among the partial results, or the weights, that begin at `first`, one of the queries' stand, chunk by chunk.
+    fn places(&self, first: usize, query: usize) -> impl Iterator<Item = usize> {
+        let queries = self.queries.len();
+        (0..self.slots.div_ceil(CHUNK)).map(move |chunk| first + chunk * queries + query)
     }
 }
 
 /// What a lane's queries have found, in parts.
-struct LaneResult<'a> {
-    parts: &'a [Part],
+struct Found<'a> {
+    plan: &'a Plan,
+    results: &'a Results,
     partials: &'a [f32],
     weights: &'a [f32],
     head_dim: usize,
 }
 
-impl LaneResult<'_> {
+impl Found<'_> {
     /// Merges the parts, and returns each query's largest score and sum of weights.
     ///
     /// # Shapes
@@ -215,10 +263,7 @@ impl LaneResult<'_> {
         let mut total = vec![0.0; 1 + width(self.head_dim)];
         let outs = out.chunks_mut(self.head_dim).enumerate();
         let merged = outs.map(|(query, out)| {
-            let parts = || {
-                let of_part = |part| self.chunks(part, query % group);
-                self.of_head(query / group).flat_map(of_part)
-            };
+            let parts = || self.parts(query / group, query % group);
             let largest = parts().map(|part| part[0]).fold(f32::MIN, f32::max);
             total.fill(0.0);
             parts().for_each(|part| {
@@ -233,36 +278,39 @@ impl LaneResult<'_> {
     }
 
     /// What each query gave to each of the lane's own entries, `(query_heads, own)`.
-    fn probabilities(&self, totals: &[[f32; 2]], heads: usize, own: usize) -> Vec<f32> {
+    fn probabilities(&self, totals: &[[f32; 2]], heads: usize, slots: usize) -> Vec<f32> {
         let group = totals.len() / heads;
-        let mut found = vec![0.0; totals.len() * own];
-        for (query, ([largest, sum], found)) in totals.iter().zip(found.chunks_mut(own)).enumerate()
-        {
-            for part in self.of_head(query / group).filter(|part| part.own) {
-                let chunks = self.chunks(part, query % group).zip(found.chunks_mut(CHUNK));
-                for (chunk, (partial, found)) in chunks.enumerate() {
-                    let factor = exp(partial[0] - largest) / sum;
-                    let (first, step) = part.weights;
-                    let weights = &self.weights[first + chunk * step + query % group * CHUNK..];
-                    for (found, weight) in found.iter_mut().zip(weights) {
-                        *found = weight * factor;
-                    }
+        let mut found = vec![0.0; totals.len() * slots];
+        for (query, (totals, found)) in totals.iter().zip(found.chunks_mut(slots)).enumerate() {
+            let [largest, sum] = totals;
+            let it = &self.plan.groups[self.results.own + query / group];
+            let Some(weights) = it.weights else { continue };
+            let places =
+                it.places(it.partials, query % group).zip(it.places(weights, query % group));
+            for ((partial, weights), found) in places.zip(found.chunks_mut(CHUNK)) {
+                let factor = exp(self.partial(partial)[0] - largest) / sum;
+                for (found, weight) in found.iter_mut().zip(&self.weights[weights * CHUNK..]) {
+                    *found = weight * factor;
                 }
             }
         }
         found
     }
 
-    /// What one of the group's queries has found in each chunk of a part, `(2 + width,)` each.
-    fn chunks(&self, part: &Part, query: usize) -> impl Iterator<Item = &[f32]> {
-        let stride = partial(width(self.head_dim));
-        let (first, step) = part.partials;
-        let of_chunk =
-            move |chunk| &self.partials[first + chunk * step + query * stride..][..stride];
-        (0..part.chunks).map(of_chunk)
+    /// What one of a head's queries has found in each chunk, shared ones first, `(2 + width,)` each.
+    fn parts(&self, head: usize, query: usize) -> impl Iterator<Item = &[f32]> {
+        let own = &self.plan.groups[self.results.own + head];
+        // A lane has as many queries on a shared head as on its own.
+        let shared = self.results.shared.map(|(first, place)| {
+            (&self.plan.groups[first + head], place * own.queries.len() + query)
+        });
+        let groups = shared.into_iter().chain([(own, query)]);
+        let places = groups.flat_map(|(group, query)| group.places(group.partials, query));
+        places.map(|place| self.partial(place))
     }
 
-    fn of_head(&self, head: usize) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(move |part| part.head == head)
+    fn partial(&self, place: usize) -> &[f32] {
+        let stride = partial(width(self.head_dim));
+        &self.partials[place * stride..][..stride]
     }
 }

@@ -81,11 +81,3 @@ impl<'a> Rows<'a> {
         (&row[start..][..self.head_dim], &row[start + self.kv_width..][..self.head_dim])
     }
 }
-
-/// The first `count` numbers, which are taken off.
-#[allow(clippy::mut_mut, reason = "the slice itself becomes shorter")]
-fn cut<'a>(numbers: &mut &'a mut [f32], count: usize) -> &'a mut [f32] {
-    let (first, rest) = std::mem::take(numbers).split_at_mut(count);
-    *numbers = rest;
-    first
-}

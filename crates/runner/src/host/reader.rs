@@ -2,12 +2,12 @@
 
 use zoo::Observation;
 
-use super::attention::{CHUNK, Queries, Scratch, with_scratch};
+use super::attention::{Scratch, with_scratch};
 use super::store::{Head, Numbers, Store, with_heads};
-use super::{Attend, Rows, cut};
+use super::{Attend, Rows};
 use crate::Result;
 use crate::cache::{self, Entries};
-use crate::kernels::{Host, Isa, Number, exp};
+use crate::kernels::{CHUNK, Host, Isa, Number, cut, exp};
 use crate::observe::Recorder;
 use crate::prefill::{BLOCK, CacheShape, Read};
 
@@ -222,16 +222,16 @@ impl<'a> Tile<'a> {
         keep_weights: bool,
         scratch: &mut Scratch,
     ) {
-        let queries = Queries { rows: &self.rows, seen: &self.seen };
+        scratch.take_in(isa, &self.rows);
         let stride = entries.partial();
         let mut found = vec![0.0; self.rows.len() * stride];
         for chunk in 0..self.entries().div_ceil(CHUNK) {
-            entries.weigh_chunk(isa, chunk, queries, scratch, &mut found);
+            entries.weigh_chunk(isa, chunk, &self.seen, scratch, &mut found);
             if values {
-                entries.add_values(isa, chunk, queries, scratch, &mut found);
+                entries.add_values(isa, chunk, &self.seen, scratch, &mut found);
             }
             if keep_weights {
-                self.weights.extend_from_slice(&scratch.weights[..self.rows.len() * CHUNK]);
+                self.weights.extend_from_slice(scratch.weights[..self.rows.len()].as_flattened());
                 self.largest.extend(found.iter().step_by(stride));
             }
             if chunk == 0 {

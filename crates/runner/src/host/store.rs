@@ -1,9 +1,11 @@
 //! Keys and values on the host.
 
+use std::ops::Range;
+
 use half::f16;
 
 use crate::cache::Slots;
-use crate::kernels::{KEYS, LANES, Number, Region, Run};
+use crate::kernels::{KEYS, LANES, Number, Region, Run, ask_to_write};
 use crate::{Error, Result};
 
 /// What a cache's numbers are held in.
@@ -95,12 +97,19 @@ impl Store {
         slots: &Slots,
         of_head: impl Fn(usize) -> (&'a [f32], &'a [f32]),
     ) {
-        with_heads!(self, heads => for (head, it) in heads.iter_mut().enumerate() {
-            let slot = match slots {
-                Slots::Behind(slot) => *slot,
-                Slots::Over(slots) => slots[head],
-            };
-            it.write(slot, std::iter::once(of_head(head)));
+        let slot = |head: usize| match slots {
+            Slots::Behind(slot) => *slot,
+            Slots::Over(slots) => slots[head],
+        };
+        with_heads!(self, heads => {
+            for (head, it) in heads.iter().enumerate() {
+                let [keys, values] = it.between(slot(head)..slot(head) + 1);
+                ask_to_write(keys);
+                ask_to_write(values);
+            }
+            for (head, it) in heads.iter_mut().enumerate() {
+                it.write(slot(head), std::iter::once(of_head(head)));
+            }
         });
     }
 
@@ -175,6 +184,18 @@ impl<T: Number> Head<T> {
     /// Values of all slots, `(room, width)`.
     pub(super) fn values(&self) -> &[T] {
         &self.values
+    }
+
+    /// Keys and values of some slots, or of those among them that there is room for: the tiles that they are in, and their rows.
+    pub(super) fn between(&self, slots: Range<usize>) -> [&[T]; 2] {
+        let part = |numbers: &[T], slots: Range<usize>, width: usize| {
+            let end = (slots.end * width).min(numbers.len());
+            (slots.start * width).min(end)..end
+        };
+        let tiles = slots.start / KEYS * KEYS..slots.end.next_multiple_of(KEYS);
+        let keys = part(&self.keys, tiles, self.head_dim);
+        let values = part(&self.values, slots, width(self.head_dim));
+        [&self.keys[keys], &self.values[values]]
     }
 
     /// Writes keys and values into consecutive slots.

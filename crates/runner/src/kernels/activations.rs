@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::packed::Packed;
-use super::{BLOCK, Host};
+use super::{BLOCK, Host, cut};
 
 /// Rows that a thread takes at a time.
 const PART: usize = 2;
@@ -9,8 +9,9 @@ const PART: usize = 2;
 /// Rows of activations, in the forms that the matrices to come multiply: as they are, and in blocks of 32.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Activations<'a> {
-    floats: Cow<'a, [f32]>,       // (rows, inputs)
-    blocks: Vec<ActivationBlock>, // (rows, blocks); none if none are wanted
+    floats: Cow<'a, [f32]>,       // (rows, inputs); none if none are wanted
+    blocks: Vec<ActivationBlock>, // (rows, inputs / 32); the same
+    rows: usize,
     inputs: usize,
 }
 
@@ -40,15 +41,12 @@ impl<'a> Activations<'a> {
     /// - `x`: `(rows, inputs)`; `inputs` is a multiple of [`BLOCK`] if a matrix is quantised
     pub(crate) fn of(host: &Host, x: &'a [f32], matrices: &[&Packed]) -> Self {
         let inputs = matrices.first().map_or(1, |matrix| matrix.inputs());
-        let blocks = if matrices.iter().any(|matrix| matrix.is_quantised()) {
-            let mut blocks = vec![ActivationBlock::default(); x.len() / BLOCK];
+        let mut blocks = blocks(x.len(), matrices);
+        if !blocks.is_empty() {
             let parts = x.chunks(PART * inputs).zip(blocks.chunks_mut(PART * inputs / BLOCK));
             host.team.each(parts, |(x, blocks)| host.isa.quantise(x.as_chunks().0, blocks));
-            blocks
-        } else {
-            Vec::new()
-        };
-        Self { floats: Cow::Borrowed(x), blocks, inputs }
+        }
+        Self { floats: Cow::Borrowed(x), blocks, rows: x.len() / inputs, inputs }
     }
 
     /// The same of rows brought to one size.
@@ -58,33 +56,29 @@ impl<'a> Activations<'a> {
         norm: &Norm,
         matrices: &[&Packed],
     ) -> Activations<'static> {
-        let Norm { weight, epsilon } = norm;
-        let inputs = weight.len();
-        let mut floats = vec![0.0; x.len()];
-        let quantised = matrices.iter().any(|matrix| matrix.is_quantised());
-        let per_part = if quantised { PART * inputs / BLOCK } else { 0 };
-        let mut blocks = vec![ActivationBlock::default(); per_part * x.len() / (PART * inputs)];
-        let mut rest = blocks.as_mut_slice();
-        let parts =
-            x.chunks(PART * inputs).zip(floats.chunks_mut(PART * inputs)).map(|(x, out)| {
-                let (blocks, others) =
-                    std::mem::take(&mut rest).split_at_mut(per_part * x.len() / (PART * inputs));
-                rest = others;
-                (x, out, blocks)
-            });
-        host.team.each(parts, |(x, out, blocks)| {
-            for (x, out) in x.chunks(inputs).zip(out.chunks_mut(inputs)) {
-                host.isa.normed(x, weight, *epsilon, out);
-            }
-            if !blocks.is_empty() {
-                host.isa.quantise(out.as_chunks().0, blocks);
-            }
+        let inputs = norm.weight.len();
+        let mut blocks = blocks(x.len(), matrices);
+        let stays = matrices.iter().any(|matrix| !matrix.is_quantised());
+        let mut floats = vec![0.0; if stays { x.len() } else { 0 }];
+        let (mut rest, mut rest_of_blocks) = (floats.as_mut_slice(), blocks.as_mut_slice());
+        let parts = x.chunks(PART * inputs).map(|x| {
+            let floats = cut(&mut rest, if stays { x.len() } else { 0 });
+            let quantised = !rest_of_blocks.is_empty();
+            (x, floats, cut(&mut rest_of_blocks, if quantised { x.len() / BLOCK } else { 0 }))
         });
-        Activations { floats: Cow::Owned(floats), blocks, inputs }
+        host.team.each(parts, |(x, floats, blocks)| {
+            let mut own = vec![0.0; if stays { 0 } else { x.len() }];
+            let out = if stays { floats } else { own.as_mut_slice() };
+            for (x, out) in x.chunks(inputs).zip(out.chunks_mut(inputs)) {
+                host.isa.normed(x, &norm.weight, norm.epsilon, out);
+            }
+            host.isa.quantise(out.as_chunks().0, blocks);
+        });
+        Activations { floats: Cow::Owned(floats), blocks, rows: x.len() / inputs, inputs }
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.floats.len() / self.inputs
+        self.rows
     }
 
     /// Bytes of a row: in blocks, where any matrix wants them.
@@ -106,6 +100,12 @@ impl<'a> Activations<'a> {
     pub(super) fn floats(&self, row: usize) -> &[f32] {
         &self.floats[row * self.inputs..][..self.inputs]
     }
+}
+
+/// Blocks for so many numbers, if one of the matrices wants any.
+fn blocks(numbers: usize, matrices: &[&Packed]) -> Vec<ActivationBlock> {
+    let wanted = matrices.iter().any(|matrix| matrix.is_quantised());
+    vec![ActivationBlock::default(); if wanted { numbers / BLOCK } else { 0 }]
 }
 
 impl ActivationBlock {

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 
 use super::activations::ActivationBlock;
 use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
@@ -16,110 +17,129 @@ use super::registers::{
     fetch, floats, halves, lanes_of, largest, quad_of, quants_of, register, signed, sum_of,
     unsigned,
 };
-use super::{KEYS, LANES, OUTPUTS};
+use super::{CHUNK, KEYS, LANES};
 
 /// As [`super::scalar::four`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Group; N] {
-    joined(four_half::<N, 0>(tiles, rows), four_half::<N, 1>(tiles, rows))
-}
-
-/// One half of the outputs.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn four_half<const N: usize, const HALF: usize>(
+pub(super) fn four<const N: usize>(
     tiles: &[Tile4],
     rows: [&[ActivationBlock]; N],
-) -> [__m256; N] {
-    let (nibble, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    let mut sums = [_mm256_setzero_ps(); N];
+    found: &mut [Group; N],
+) {
+    let mut sums = [[_mm256_setzero_ps(); N]; 2];
     let rows = rows.map(|row| &row[..tiles.len()]);
+    // One row waits for the memory, and goes along it once; many need the registers for one half of the outputs at a time.
     for (block, tile) in tiles.iter().enumerate() {
-        if HALF == 0 {
-            fetch(tile);
-        }
-        // Eight products of 15 · 127 · 2 fit 16 bits.
-        let mut dots = [_mm256_setzero_si256(); N];
-        for (quad, pairs) in tile.quants.iter().enumerate() {
-            let pairs = unsigned(pairs.as_chunks().0[HALF]);
-            let low = _mm256_and_si256(pairs, nibble);
-            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
-            for (dots, row) in dots.iter_mut().zip(rows) {
-                let quants = &row[block].quants;
-                let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(quad_of(quants, quad)));
-                let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(quad_of(quants, 4 + quad)));
-                *dots = _mm256_add_epi16(*dots, _mm256_add_epi16(low, high));
-            }
-        }
-        let scales = floats(tile.scales.as_chunks().0[HALF]);
-        let leasts = floats(tile.leasts.as_chunks().0[HALF]);
-        for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
-            let x = &row[block];
-            let dots = _mm256_cvtepi32_ps(_mm256_madd_epi16(dots, ones));
-            *sums = _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, _mm256_set1_ps(x.scale)), *sums);
-            *sums = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sums);
+        fetch(tile);
+        add_four::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
+        if N == 1 {
+            add_four::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
         }
     }
-    sums
+    if N > 1 {
+        for (block, tile) in tiles.iter().enumerate() {
+            add_four::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+        }
+    }
+    put(sums, found);
+}
+
+/// Goes on with one half of the outputs.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn add_four<const N: usize, const HALF: usize>(
+    tile: &Tile4,
+    x: [&ActivationBlock; N],
+    sums: &mut [__m256; N],
+) {
+    let (nibble, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    // Eight products of 15 · 127 · 2 fit 16 bits.
+    let mut dots = [_mm256_setzero_si256(); N];
+    for (quad, pairs) in tile.quants.iter().enumerate() {
+        let pairs = unsigned(pairs.as_chunks().0[HALF]);
+        let low = _mm256_and_si256(pairs, nibble);
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
+        for (dots, x) in dots.iter_mut().zip(x) {
+            let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(quad_of(&x.quants, quad)));
+            let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(quad_of(&x.quants, 4 + quad)));
+            *dots = _mm256_add_epi16(*dots, _mm256_add_epi16(low, high));
+        }
+    }
+    let scales = floats(tile.scales.as_chunks().0[HALF]);
+    let leasts = floats(tile.leasts.as_chunks().0[HALF]);
+    for ((sum, dots), x) in sums.iter_mut().zip(dots).zip(x) {
+        let dots = _mm256_cvtepi32_ps(_mm256_madd_epi16(dots, ones));
+        *sum = _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, _mm256_set1_ps(x.scale)), *sum);
+        *sum = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sum);
+    }
 }
 
 /// As [`super::scalar::eight`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
-    joined(eight_half::<N, 0>(tiles, rows), eight_half::<N, 1>(tiles, rows))
-}
-
-/// One half of the outputs.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn eight_half<const N: usize, const HALF: usize>(
+pub(super) fn eight<const N: usize>(
     tiles: &[Tile8],
     rows: [&[ActivationBlock]; N],
-) -> [__m256; N] {
-    let ones = _mm256_set1_epi16(1);
-    let mut sums = [_mm256_setzero_ps(); N];
+    found: &mut [Group; N],
+) {
+    let mut sums = [[_mm256_setzero_ps(); N]; 2];
     let rows = rows.map(|row| &row[..tiles.len()]);
+    // As above.
     for (block, tile) in tiles.iter().enumerate() {
-        if HALF == 0 {
-            fetch(tile);
-        }
-        let mut dots = [_mm256_setzero_si256(); N];
-        for (quad, weights) in tile.quants.iter().enumerate() {
-            let weights = signed(weights.as_chunks().0[HALF]);
-            // One factor must have no sign: the other takes it.
-            let sizes = _mm256_abs_epi8(weights);
-            for (dots, row) in dots.iter_mut().zip(rows) {
-                let x = _mm256_set1_epi32(quad_of(&row[block].quants, quad));
-                let x = _mm256_sign_epi8(x, weights);
-                let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(sizes, x), ones);
-                *dots = _mm256_add_epi32(*dots, pairs);
-            }
-        }
-        let scales = floats(tile.scales.as_chunks().0[HALF]);
-        for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
-            let scales = _mm256_mul_ps(scales, _mm256_set1_ps(row[block].scale));
-            *sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, *sums);
+        fetch(tile);
+        add_eight::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
+        if N == 1 {
+            add_eight::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
         }
     }
-    sums
+    if N > 1 {
+        for (block, tile) in tiles.iter().enumerate() {
+            add_eight::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+        }
+    }
+    put(sums, found);
 }
 
-/// Both halves of the outputs, row by row.
+/// Goes on with one half of the outputs.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn add_eight<const N: usize, const HALF: usize>(
+    tile: &Tile8,
+    x: [&ActivationBlock; N],
+    sums: &mut [__m256; N],
+) {
+    let ones = _mm256_set1_epi16(1);
+    let mut dots = [_mm256_setzero_si256(); N];
+    for (quad, weights) in tile.quants.iter().enumerate() {
+        let weights = signed(weights.as_chunks().0[HALF]);
+        // One factor must have no sign: the other takes it.
+        let sizes = _mm256_abs_epi8(weights);
+        for (dots, x) in dots.iter_mut().zip(x) {
+            let x = _mm256_sign_epi8(_mm256_set1_epi32(quad_of(&x.quants, quad)), weights);
+            let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(sizes, x), ones);
+            *dots = _mm256_add_epi32(*dots, pairs);
+        }
+    }
+    let scales = floats(tile.scales.as_chunks().0[HALF]);
+    for ((sum, dots), x) in sums.iter_mut().zip(dots).zip(x) {
+        let scales = _mm256_mul_ps(scales, _mm256_set1_ps(x.scale));
+        *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, *sum);
+    }
+}
+
+/// Puts both halves of the outputs down, row by row.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn joined<const N: usize>(low: [__m256; N], high: [__m256; N]) -> [Group; N] {
-    let mut found = [[0.0; OUTPUTS]; N];
+fn put<const N: usize>([low, high]: [[__m256; N]; 2], found: &mut [Group; N]) {
     for (found, (low, high)) in found.iter_mut().zip(low.into_iter().zip(high)) {
         let parts = found.as_chunks_mut::<LANES>().0;
         parts[0] = lanes_of(low);
         parts[1] = lanes_of(high);
     }
-    found
 }
 
 /// As [`super::scalar::dense`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
+pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &mut [Group; N]) {
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (column, tile) in tiles.iter().enumerate() {
@@ -130,37 +150,36 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Grou
             sums[1] = _mm256_fmadd_ps(high, x, sums[1]);
         }
     }
-    joined(sums.map(|[low, _]| low), sums.map(|[_, high]| high))
+    put([sums.map(|[low, _]| low), sums.map(|[_, high]| high)], found);
 }
 
 /// As [`super::scalar::scores`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
-    queries: [&[f32]; N],
-) -> [[f32; KEYS]; N] {
+    queries: &[[f32; N]],
+    (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
+    far: bool,
+) {
     let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; N];
-    let queries = queries.map(|query| &query[..tile.len()]);
-    for (channel, keys) in tile.iter().enumerate() {
-        fetch(keys);
-        let mut x = [_mm256_setzero_ps(); N];
-        for (x, query) in x.iter_mut().zip(queries) {
-            *x = _mm256_set1_ps(query[channel]);
+    for (keys, queries) in tile.iter().zip(queries) {
+        if far {
+            fetch(keys);
         }
+        let queries = queries.map(|x| _mm256_set1_ps(x));
         for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
             let keys = register(T::eight(keys));
-            for (sums, x) in sums.iter_mut().zip(x) {
+            for (sums, x) in sums.iter_mut().zip(queries) {
                 sums[part] = _mm256_fmadd_ps(keys, x, sums[part]);
             }
         }
     }
-    let mut found = [[0.0; KEYS]; N];
-    for (found, sums) in found.iter_mut().zip(sums) {
-        for (found, sums) in found.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+    for (row, sums) in chunk.iter_mut().zip(sums) {
+        let row = row[first..first + KEYS].as_chunks_mut::<LANES>().0;
+        for (found, sums) in row.iter_mut().zip(sums) {
             *found = lanes_of(sums);
         }
     }
-    found
 }
 
 /// As [`super::scalar::weigh`].
@@ -168,16 +187,19 @@ pub(super) fn scores<T: Number, const N: usize>(
 pub(super) fn weigh<T: Number, const N: usize>(
     values: &[T],
     width: usize,
-    weights: [&[f32]; N],
+    (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
+    far: bool,
 ) {
     let mut column = 0;
     while column + 4 * LANES <= width {
-        weigh_columns::<T, N, 4>((values, width), column, weights, (out, stride));
+        let weights = (weights, entries.clone());
+        weigh_columns::<T, N, 4>((values, width), column, weights, (out, stride), far);
         column += 4 * LANES;
     }
     while column < width {
-        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride));
+        let weights = (weights, entries.clone());
+        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride), far);
         column += LANES;
     }
 }
@@ -188,8 +210,9 @@ pub(super) fn weigh<T: Number, const N: usize>(
 pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
     (values, width): (&[T], usize),
     column: usize,
-    weights: [&[f32]; N],
+    (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
+    far: bool,
 ) {
     let mut sums = [[_mm256_setzero_ps(); PARTS]; N];
     for (row, sums) in sums.iter_mut().enumerate() {
@@ -198,10 +221,10 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
             *sum = register(Eight::Floats(out));
         }
     }
-    let entries = weights[0].len();
-    let weights = weights.map(|weights| &weights[..entries]);
-    for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
-        if column == 0 {
+    // A bound that is known: no weight is looked up in vain.
+    let entries = entries.start..entries.end.min(CHUNK);
+    for (value, entry) in values.chunks_exact(width).zip(entries) {
+        if far && column == 0 {
             // Memory comes by the line, so all that later columns will read as well.
             fetch(value);
         }
@@ -228,14 +251,9 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
 /// As [`super::scalar::widen`].
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
-    // A line of halves at a time.
-    let lines =
-        from.as_chunks::<LANES>().0.chunks(4).zip(to.as_chunks_mut::<LANES>().0.chunks_mut(4));
-    for (from, to) in lines {
-        fetch(from);
-        for (from, to) in from.iter().zip(to) {
-            *to = lanes_of(register(T::eight(from)));
-        }
+    let to = to.as_chunks_mut::<LANES>().0.iter_mut();
+    for (from, to) in from.as_chunks::<LANES>().0.iter().zip(to) {
+        *to = lanes_of(register(T::eight(from)));
     }
 }
 
@@ -307,16 +325,14 @@ pub(super) fn normed(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
 
 /// As [`super::scalar::gated`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn gated(gate: Group, up: Group) -> Group {
-    let mut result = [0.0; OUTPUTS];
-    let parts = gate.as_chunks::<LANES>().0.iter().zip(up.as_chunks::<LANES>().0);
-    for (result, (gate, up)) in result.as_chunks_mut::<LANES>().0.iter_mut().zip(parts) {
-        let (gate, up) = (register(Eight::Floats(gate)), register(Eight::Floats(up)));
-        let negated = _mm256_xor_ps(gate, _mm256_set1_ps(-0.0));
+pub(super) fn gated(gates: &mut [Group], ups: &[Group]) {
+    let ups = ups.as_flattened().as_chunks::<LANES>().0;
+    for (gate, up) in gates.as_flattened_mut().as_chunks_mut::<LANES>().0.iter_mut().zip(ups) {
+        let x = register(Eight::Floats(gate));
+        let negated = _mm256_xor_ps(x, _mm256_set1_ps(-0.0));
         let below = _mm256_add_ps(_mm256_set1_ps(1.0), exp(negated));
-        *result = lanes_of(_mm256_mul_ps(_mm256_div_ps(gate, below), up));
+        *gate = lanes_of(_mm256_mul_ps(_mm256_div_ps(x, below), register(Eight::Floats(up))));
     }
-    result
 }
 
 /// As [`super::scalar::quantise`].

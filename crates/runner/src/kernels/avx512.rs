@@ -5,6 +5,7 @@
 use std::arch::x86_64::*;
 
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 
 use half::f16;
 
@@ -14,7 +15,7 @@ use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Group, Tile4, Tile8};
 use super::registers::{fetch, lanes_of, quad_of};
-use super::{KEYS, LANES};
+use super::{CHUNK, KEYS, LANES};
 
 /// Numbers in a register.
 const WIDE: usize = 16;
@@ -69,9 +70,22 @@ fn floats(halves: [u16; 16]) -> __m512 {
     _mm512_cvtph_ps(halves)
 }
 
+/// Puts registers down.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn put<const N: usize>(sums: [__m512; N], found: &mut [Group; N]) {
+    for (found, sums) in found.iter_mut().zip(sums) {
+        *found = array_of(sums);
+    }
+}
+
 /// As [`super::scalar::four`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+pub(super) fn four<const N: usize>(
+    tiles: &[Tile4],
+    rows: [&[ActivationBlock]; N],
+    found: &mut [Group; N],
+) {
     let nibble = _mm512_set1_epi8(15);
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
@@ -100,12 +114,16 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
             *sums = _mm512_fmadd_ps(leasts, _mm512_set1_ps(x.sum), *sums);
         }
     }
-    sums.map(|sums| array_of(sums))
+    put(sums, found);
 }
 
 /// As [`super::scalar::eight`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
+pub(super) fn eight<const N: usize>(
+    tiles: &[Tile8],
+    rows: [&[ActivationBlock]; N],
+    found: &mut [Group; N],
+) {
     let sign = _mm512_set1_epi8(i8::MIN);
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
@@ -129,21 +147,23 @@ pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; 
             *sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *sums);
         }
     }
-    sums.map(|sums| array_of(sums))
+    put(sums, found);
 }
 
 /// As [`super::scalar::gated`].
 #[target_feature(enable = "avx512f,avx512dq")]
-pub(super) fn gated(gate: Group, up: Group) -> Group {
-    let (gate, up) = (register(Sixteen::Floats(&gate)), register(Sixteen::Floats(&up)));
-    let negated = _mm512_xor_ps(gate, _mm512_set1_ps(-0.0));
-    let below = _mm512_add_ps(_mm512_set1_ps(1.0), exp(negated));
-    array_of(_mm512_mul_ps(_mm512_div_ps(gate, below), up))
+pub(super) fn gated(gates: &mut [Group], ups: &[Group]) {
+    for (gate, up) in gates.iter_mut().zip(ups) {
+        let x = register(Sixteen::Floats(gate));
+        let negated = _mm512_xor_ps(x, _mm512_set1_ps(-0.0));
+        let below = _mm512_add_ps(_mm512_set1_ps(1.0), exp(negated));
+        *gate = array_of(_mm512_mul_ps(_mm512_div_ps(x, below), register(Sixteen::Floats(up))));
+    }
 }
 
 /// As [`super::scalar::dense`].
 #[target_feature(enable = "avx512f")]
-pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
+pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &mut [Group; N]) {
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = rows.map(|row| &row[..tiles.len()]);
     for (column, tile) in tiles.iter().enumerate() {
@@ -153,36 +173,36 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Grou
             *sums = _mm512_fmadd_ps(tile, _mm512_set1_ps(row[column]), *sums);
         }
     }
-    sums.map(|sums| array_of(sums))
+    put(sums, found);
 }
 
 /// As [`super::scalar::scores`].
 #[target_feature(enable = "avx512f")]
 pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
-    queries: [&[f32]; N],
-) -> [[f32; KEYS]; N] {
+    queries: &[[f32; N]],
+    (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
+    far: bool,
+) {
     let mut sums = [[_mm512_setzero_ps(); KEYS / WIDE]; N];
-    let queries = queries.map(|query| &query[..tile.len()]);
-    for (channel, keys) in tile.iter().enumerate() {
-        if N <= 3 {
+    for (keys, queries) in tile.iter().zip(queries) {
+        if far {
             fetch(keys);
         }
         let keys = keys.as_chunks::<WIDE>().0;
         let keys = [register(T::sixteen(&keys[0])), register(T::sixteen(&keys[1]))];
-        for (sums, query) in sums.iter_mut().zip(queries) {
-            let x = _mm512_set1_ps(query[channel]);
+        for (sums, x) in sums.iter_mut().zip(queries) {
+            let x = _mm512_set1_ps(*x);
             sums[0] = _mm512_fmadd_ps(keys[0], x, sums[0]);
             sums[1] = _mm512_fmadd_ps(keys[1], x, sums[1]);
         }
     }
-    let mut found = [[0.0; KEYS]; N];
-    for (found, sums) in found.iter_mut().zip(sums) {
-        for (found, sums) in found.as_chunks_mut::<WIDE>().0.iter_mut().zip(sums) {
+    for (row, sums) in chunk.iter_mut().zip(sums) {
+        let row = row[first..first + KEYS].as_chunks_mut::<WIDE>().0;
+        for (found, sums) in row.iter_mut().zip(sums) {
             *found = array_of(sums);
         }
     }
-    found
 }
 
 /// As [`super::scalar::weigh`].
@@ -190,20 +210,23 @@ pub(super) fn scores<T: Number, const N: usize>(
 pub(super) fn weigh<T: Number, const N: usize>(
     values: &[T],
     width: usize,
-    weights: [&[f32]; N],
+    (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
+    far: bool,
 ) {
     let mut column = 0;
     while column + 4 * WIDE <= width {
-        weigh_wide::<T, N, 4>((values, width), column, weights, (out, stride));
+        let weights = (weights, entries.clone());
+        weigh_wide::<T, N, 4>((values, width), column, weights, (out, stride), far);
         column += 4 * WIDE;
     }
     while column + WIDE <= width {
-        weigh_wide::<T, N, 1>((values, width), column, weights, (out, stride));
+        let weights = (weights, entries.clone());
+        weigh_wide::<T, N, 1>((values, width), column, weights, (out, stride), far);
         column += WIDE;
     }
     if column < width {
-        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride));
+        weigh_columns::<T, N, 1>((values, width), column, (weights, entries), (out, stride), far);
     }
 }
 
@@ -213,8 +236,9 @@ pub(super) fn weigh<T: Number, const N: usize>(
 fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
     (values, width): (&[T], usize),
     column: usize,
-    weights: [&[f32]; N],
+    (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
+    far: bool,
 ) {
     let mut sums = [[_mm512_setzero_ps(); PARTS]; N];
     for (row, sums) in sums.iter_mut().enumerate() {
@@ -223,11 +247,11 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
             *sum = register(Sixteen::Floats(out));
         }
     }
-    let entries = weights[0].len();
-    let weights = weights.map(|weights| &weights[..entries]);
-    for (entry, value) in values.chunks_exact(width).take(entries).enumerate() {
+    // A bound that is known: no weight is looked up in vain.
+    let entries = entries.start..entries.end.min(CHUNK);
+    for (value, entry) in values.chunks_exact(width).zip(entries) {
         let value = value[column..][..PARTS * WIDE].as_chunks::<WIDE>().0;
-        if N <= 3 {
+        if far {
             fetch(value);
         }
         let mut parts = [_mm512_setzero_ps(); PARTS];
@@ -254,12 +278,8 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
 pub(super) fn widen<T: Number>(from: &[T], to: &mut [f32]) {
     let (many, few) = from.as_chunks::<WIDE>();
     let (wide, rest) = to.split_at_mut(many.len() * WIDE);
-    // A line of halves at a time.
-    for (from, to) in many.chunks(2).zip(wide.as_chunks_mut::<WIDE>().0.chunks_mut(2)) {
-        fetch(from);
-        for (from, to) in from.iter().zip(to) {
-            *to = array_of(register(T::sixteen(from)));
-        }
+    for (from, to) in many.iter().zip(wide.as_chunks_mut::<WIDE>().0) {
+        *to = array_of(register(T::sixteen(from)));
     }
     for (from, to) in few.as_chunks::<LANES>().0.iter().zip(rest.as_chunks_mut::<LANES>().0) {
         *to = lanes_of(super::registers::register(T::eight(from)));

@@ -1,10 +1,11 @@
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::activations::ActivationBlock;
 use super::lanes;
 use super::number::Number;
 use super::packed::{Group, Tile4, Tile8};
-use super::{BLOCK, KEYS, scalar};
+use super::{BLOCK, CHUNK, KEYS, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
@@ -112,7 +113,7 @@ impl Isa {
     pub(super) fn rows(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => 8,
+            Self::Avx2(_) | Self::Avx512(_) => 8,
             _ => 4,
         }
     }
@@ -131,13 +132,14 @@ impl Isa {
         self,
         tiles: &[Tile4],
         rows: [&[ActivationBlock]; N],
-    ) -> [Group; N] {
+        found: &mut [Group; N],
+    ) {
         dispatch!(
             self,
-            scalar::four(tiles, rows),
-            avx2::four(tiles, rows),
-            avx512::four(tiles, rows)
-        )
+            scalar::four(tiles, rows, found),
+            avx2::four(tiles, rows, found),
+            avx512::four(tiles, rows, found)
+        );
     }
 
     /// Sixteen rows of 8-bit weights with `N` rows of activations.
@@ -145,28 +147,39 @@ impl Isa {
         self,
         tiles: &[Tile8],
         rows: [&[ActivationBlock]; N],
-    ) -> [Group; N] {
+        found: &mut [Group; N],
+    ) {
         dispatch!(
             self,
-            scalar::eight(tiles, rows),
-            avx2::eight(tiles, rows),
-            avx512::eight(tiles, rows)
-        )
+            scalar::eight(tiles, rows, found),
+            avx2::eight(tiles, rows, found),
+            avx512::eight(tiles, rows, found)
+        );
     }
 
     /// Sixteen rows of unquantised weights with `N` rows of activations.
-    pub(super) fn dense<const N: usize>(self, tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
+    pub(super) fn dense<const N: usize>(
+        self,
+        tiles: &[Group],
+        rows: [&[f32]; N],
+        found: &mut [Group; N],
+    ) {
         dispatch!(
             self,
-            scalar::dense(tiles, rows),
-            avx2::dense(tiles, rows),
-            avx512::dense(tiles, rows)
-        )
+            scalar::dense(tiles, rows, found),
+            avx2::dense(tiles, rows, found),
+            avx512::dense(tiles, rows, found)
+        );
     }
 
-    /// `gate · sigmoid(gate) · up`
-    pub(super) fn gated(self, gate: Group, up: Group) -> Group {
-        dispatch!(self, scalar::gated(gate, up), avx2::gated(gate, up), avx512::gated(gate, up))
+    /// As [`scalar::gated`].
+    pub(super) fn gated(self, gates: &mut [Group], ups: &[Group]) {
+        dispatch!(
+            self,
+            scalar::gated(gates, ups),
+            avx2::gated(gates, ups),
+            avx512::gated(gates, ups)
+        );
     }
 
     /// Blocks of activations, quantised into `blocks`, as many of each.
@@ -183,18 +196,20 @@ impl Isa {
         );
     }
 
-    /// As [`scalar::scores`].
+    /// As [`scalar::scores`]. Where keys come from `far`, what follows them is asked for meanwhile.
     pub(crate) fn scores<T: Number, const N: usize>(
         self,
         tile: &[[T; KEYS]],
-        queries: [&[f32]; N],
-    ) -> [[f32; KEYS]; N] {
+        queries: &[[f32; N]],
+        chunk: (usize, &mut [[f32; CHUNK]; N]),
+        far: bool,
+    ) {
         dispatch!(
             self,
-            scalar::scores(tile, queries),
-            avx2::scores(tile, queries),
-            avx512::scores(tile, queries)
-        )
+            scalar::scores(tile, queries, chunk),
+            avx2::scores(tile, queries, chunk, far),
+            avx512::scores(tile, queries, chunk, far)
+        );
     }
 
     /// As [`scalar::soften`].
@@ -207,19 +222,20 @@ impl Isa {
         )
     }
 
-    /// As [`scalar::weigh`].
+    /// As [`scalar::weigh`]. Where values come from `far`, what follows them is asked for meanwhile.
     pub(crate) fn weigh<T: Number, const N: usize>(
         self,
         values: &[T],
         width: usize,
-        weights: [&[f32]; N],
+        weights: (&[[f32; CHUNK]; N], Range<usize>),
         out: (&mut [f32], usize),
+        far: bool,
     ) {
         dispatch!(
             self,
             scalar::weigh(values, width, weights, out),
-            avx2::weigh(values, width, weights, out),
-            avx512::weigh(values, width, weights, out)
+            avx2::weigh(values, width, weights, out, far),
+            avx512::weigh(values, width, weights, out, far)
         );
     }
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(super) struct Parts(Vec<Part>);
 
+/// Threads that count in parts of their own should not have to take lines of memory from each other.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Part {
     next: AtomicUsize,
     end: usize,

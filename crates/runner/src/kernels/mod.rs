@@ -6,6 +6,7 @@
 #![allow(clippy::inline_always, reason = "what is inlined into a loop for AVX2 becomes AVX2")]
 
 mod activations;
+mod asking;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +25,7 @@ mod stored;
 mod team;
 
 pub(crate) use activations::{Activations, Norm};
+pub(crate) use asking::{ask_for_parts, ask_to_write};
 pub use isa::Instructions;
 pub(crate) use isa::Isa;
 pub(crate) use lanes::exp_of as exp;
@@ -53,8 +55,20 @@ pub(crate) const BLOCK: usize = 32;
 pub(crate) const OUTPUTS: usize = 16;
 /// Numbers in a register of AVX2, and in an order of additions.
 pub(crate) const LANES: usize = 8;
+/// Bytes that the processor reads at a time.
+const LINE: usize = 64;
 /// Keys that stand side by side in a tile of a cache.
 pub(crate) const KEYS: usize = 32;
+/// Entries of a cache that are gone through at a time: what is summed up within a chunk does not depend on what other entries there are.
+pub(crate) const CHUNK: usize = 256;
+
+/// The first `count` of some things, which are taken off.
+#[allow(clippy::mut_mut, reason = "the slice itself becomes shorter")]
+pub(crate) fn cut<'a, T>(things: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+    let (first, rest) = std::mem::take(things).split_at_mut(count);
+    *things = rest;
+    first
+}
 
 #[cfg(test)]
 mod tests;

@@ -160,55 +160,52 @@ impl Packed {
         group * OUTPUTS..(group * OUTPUTS + OUTPUTS).min(self.outputs)
     }
 
-    /// Dot products of a group of outputs with rows of activations, handed on row by row.
-    fn each_row(
+    /// Dot products of a group of outputs with rows of activations.
+    fn dots(
         &self,
         isa: Isa,
         group: usize,
         x: &Activations<'_>,
         rows: Range<usize>,
-        mut each: impl FnMut(usize, &Group),
+        found: &mut [Group],
     ) {
-        let mut row = rows.start;
+        let (mut row, mut rest) = (rows.start, &mut found[..rows.len()]);
         // A row's sums are the same whichever of these it is in.
-        while row < rows.end {
-            row += match rows.end - row {
-                8.. if isa.rows() == 8 => self.dots(
-                    isa,
-                    group,
-                    x,
-                    [0, 1, 2, 3, 4, 5, 6, 7].map(|next| row + next),
-                    &mut each,
-                ),
-                4.. => self.dots(isa, group, x, [0, 1, 2, 3].map(|next| row + next), &mut each),
-                2.. => self.dots(isa, group, x, [row, row + 1], &mut each),
-                _ => self.dots(isa, group, x, [row], &mut each),
+        loop {
+            rest = match rest {
+                [] => return,
+                [_, _, _, _, _, _, _, _, ..] if isa.rows() == 8 => {
+                    self.dots_of::<8>(isa, group, x, &mut row, rest)
+                }
+                [_, _, _, _, ..] => self.dots_of::<4>(isa, group, x, &mut row, rest),
+                [_, _, ..] => self.dots_of::<2>(isa, group, x, &mut row, rest),
+                [_] => self.dots_of::<1>(isa, group, x, &mut row, rest),
             };
         }
     }
 
-    /// The same for some rows; returns how many.
-    fn dots<const N: usize>(
+    /// The same for `N` rows, of which there are as many; returns what has still to be found.
+    fn dots_of<'a, const N: usize>(
         &self,
         isa: Isa,
         group: usize,
         x: &Activations<'_>,
-        rows: [usize; N],
-        each: &mut impl FnMut(usize, &Group),
-    ) -> usize {
+        row: &mut usize,
+        found: &'a mut [Group],
+    ) -> &'a mut [Group] {
+        let Some((found, rest)) = found.split_first_chunk_mut::<N>() else { return &mut [] };
+        let rows: [usize; N] = std::array::from_fn(|next| *row + next);
+        *row += N;
         let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
-        let dots = match &self.tiles {
-            Tiles::Four(tiles) => isa.four(&tiles[blocks], rows.map(|row| x.row(row))),
-            Tiles::Eight(tiles) => isa.eight(&tiles[blocks], rows.map(|row| x.row(row))),
+        match &self.tiles {
+            Tiles::Four(tiles) => isa.four(&tiles[blocks], rows.map(|row| x.row(row)), found),
+            Tiles::Eight(tiles) => isa.eight(&tiles[blocks], rows.map(|row| x.row(row)), found),
             Tiles::Floats(tiles) => {
                 let tiles = &tiles[group * self.inputs..(group + 1) * self.inputs];
-                isa.dense(tiles, rows.map(|row| x.floats(row)))
+                isa.dense(tiles, rows.map(|row| x.floats(row)), found);
             }
-        };
-        for (row, dots) in rows.into_iter().zip(&dots) {
-            each(row, dots);
         }
-        N
+        rest
     }
 }
 
@@ -300,15 +297,17 @@ pub(crate) fn products(
         first += matrix.outputs;
     }
     host.team.share(places.len(), |part| {
+        let mut found = [[0.0; OUTPUTS]; ROWS];
         for rows in row_blocks(x) {
             for &(matrix, group, first) in &places[part.clone()] {
                 let outputs = matrix.outputs_of(group);
-                matrix.each_row(host.isa, group, x, rows.clone(), |row, dots| {
+                matrix.dots(host.isa, group, x, rows.clone(), &mut found);
+                for (row, dots) in rows.clone().zip(&found) {
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a column belongs to one place, and a place to one thread.
                     let cells = unsafe { out.cells(row, first + outputs.start, outputs.len()) };
                     then.put(dots, cells);
-                });
+                }
             }
         }
     });
@@ -323,20 +322,19 @@ pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, 
     debug_assert_eq!((gate.outputs, gate.inputs), (up.outputs, up.inputs), "one shape");
     let out = Columns::new(out, gate.outputs);
     host.team.share(gate.groups(), |part| {
-        let mut gates = [[0.0; OUTPUTS]; ROWS];
+        let [mut gates, mut ups] = [[[0.0; OUTPUTS]; ROWS]; 2];
         for rows in row_blocks(x) {
             for group in part.clone() {
-                let (start, outputs) = (rows.start, gate.outputs_of(group));
-                gate.each_row(host.isa, group, x, rows.clone(), |row, dots| {
-                    gates[row - start] = *dots;
-                });
-                up.each_row(host.isa, group, x, rows.clone(), |row, dots| {
-                    let gated = host.isa.gated(gates[row - start], *dots);
+                let outputs = gate.outputs_of(group);
+                gate.dots(host.isa, group, x, rows.clone(), &mut gates);
+                up.dots(host.isa, group, x, rows.clone(), &mut ups);
+                host.isa.gated(&mut gates[..rows.len()], &ups);
+                for (row, gated) in rows.clone().zip(&gates) {
                     #[allow(unsafe_code, reason = "columns of this thread")]
                     // SAFETY: a group belongs to one thread.
                     let cells = unsafe { out.cells(row, outputs.start, outputs.len()) };
-                    Then::Replace.put(&gated, cells);
-                });
+                    Then::Replace.put(gated, cells);
+                }
             }
         }
     });

@@ -12,10 +12,10 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use half::f16;
 
+use super::LINE;
+
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
-/// Bytes that the processor reads at a time; each run begins with such a line.
-const LINE: usize = 64;
 
 /// What a [`Shelf`] takes from the system at a time.
 const SHELF: usize = 32 << 20;
@@ -37,7 +37,7 @@ unsafe impl Plain for f16 {}
 #[allow(unsafe_code, reason = "see above")]
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// Memory from the system: noughts, and nothing is taken of what is never written.
+/// Memory from the system: noughts, and nothing is taken of what is never written. Each run begins with a line.
 #[derive(Debug)]
 pub(crate) struct Region {
     memory: Arc<MmapRaw>,

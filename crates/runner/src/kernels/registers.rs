@@ -96,7 +96,7 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
 }
 
 /// Bytes between what is read and what is asked for, into the nearest cache and into the one behind it.
-const AHEAD: [usize; 2] = [1024, 4096];
+const AHEAD: [usize; 2] = [2048, 8192];
 
 /// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for. It is asked for twice, since
 /// the nearest cache can wait for but a few lines at a time, and each of them for as long as the memory takes.

@@ -1,16 +1,22 @@
 //! Dot products in plain Rust: what the fast ones must equal, and what other machines run.
 
+use std::ops::Range;
+
 use half::f16;
 
 use super::activations::ActivationBlock;
 use super::lanes::{exp, sum};
 use super::number::Number;
 use super::packed::{Group, Tile4, Tile8};
-use super::{BLOCK, KEYS, LANES};
+use super::{BLOCK, CHUNK, KEYS, LANES};
 
 /// Sixteen rows of 4-bit weights with `N` rows of activations.
-pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N]) -> [Group; N] {
-    sums(tiles, rows, |tile, output, x, sum| {
+pub(super) fn four<const N: usize>(
+    tiles: &[Tile4],
+    rows: [&[ActivationBlock]; N],
+    found: &mut [Group; N],
+) {
+    *found = sums(tiles, rows, |tile, output, x, sum| {
         let mut dot = 0i32;
         for (quad, bytes) in tile.quants.iter().enumerate() {
             for i in 0..4 {
@@ -22,12 +28,16 @@ pub(super) fn four<const N: usize>(tiles: &[Tile4], rows: [&[ActivationBlock]; N
         let [scale, least] =
             [tile.scales[output], tile.leasts[output]].map(|bits| f16::from_bits(bits).to_f32());
         least.mul_add(x.sum, (dot as f32).mul_add(scale * x.scale, sum))
-    })
+    });
 }
 
 /// The same for weights of 8 bits.
-pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; N]) -> [Group; N] {
-    sums(tiles, rows, |tile, output, x, sum| {
+pub(super) fn eight<const N: usize>(
+    tiles: &[Tile8],
+    rows: [&[ActivationBlock]; N],
+    found: &mut [Group; N],
+) {
+    *found = sums(tiles, rows, |tile, output, x, sum| {
         let mut dot = 0i32;
         for (quad, weights) in tile.quants.iter().enumerate() {
             for i in 0..4 {
@@ -36,7 +46,7 @@ pub(super) fn eight<const N: usize>(tiles: &[Tile8], rows: [&[ActivationBlock]; 
         }
         let scale = f16::from_bits(tile.scales[output]).to_f32();
         (dot as f32).mul_add(scale * x.scale, sum)
-    })
+    });
 }
 
 /// Goes on with each sum from tile to tile: `add` is given a tile, a row of it, a block of activations and the sum so far.
@@ -64,57 +74,60 @@ pub(super) fn quantise(x: &[[f32; BLOCK]], blocks: &mut [ActivationBlock]) {
 }
 
 /// Sixteen rows of unquantised weights with `N` rows of activations.
-pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N]) -> [Group; N] {
-    rows.map(|row| {
+pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &mut [Group; N]) {
+    *found = rows.map(|row| {
         std::array::from_fn(|lane| {
             tiles.iter().zip(row).fold(0.0, |sum, (tile, x)| tile[lane].mul_add(*x, sum))
         })
-    })
+    });
 }
 
-/// Dot products of `N` queries with the keys of a tile.
+/// Dot products of `N` queries with the keys of a tile, put where its first entry stands in a chunk.
 ///
 /// # Shapes
 /// - `tile`: `(head_dim, KEYS)`
-/// - `queries`: `(N, head_dim)`
+/// - `queries`: `(head_dim, N)`
+/// - `chunk`: `(N, CHUNK)`
 pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
-    queries: [&[f32]; N],
-) -> [[f32; KEYS]; N] {
+    queries: &[[f32; N]],
+    (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
+) {
     let mut sums = [[0.0; KEYS]; N];
-    for (channel, keys) in tile.iter().enumerate() {
+    for (keys, queries) in tile.iter().zip(queries) {
         for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
             let keys = T::eight(keys).lanes();
             for (sums, query) in sums.iter_mut().zip(queries) {
                 for (sum, key) in sums[part * LANES..].iter_mut().zip(keys) {
-                    *sum = key.mul_add(query[channel], *sum);
+                    *sum = key.mul_add(*query, *sum);
                 }
             }
         }
     }
-    sums
+    for (row, sums) in chunk.iter_mut().zip(sums) {
+        row[first..first + KEYS].copy_from_slice(&sums);
+    }
 }
 
-/// Adds values, weighted, to what `N` queries have.
+/// Adds some of a chunk's values, weighted, to what `N` queries have.
 ///
 /// # Shapes
 /// - `values`: `(entries, width)`, `width` a multiple of eight
-/// - `weights`: `(N, entries)`
+/// - `weights`: `(N, CHUNK)`
 /// - `out`: `N` rows of `width`, `stride` apart
 pub(super) fn weigh<T: Number, const N: usize>(
     values: &[T],
     width: usize,
-    weights: [&[f32]; N],
+    (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
 ) {
-    for (entry, value) in values.chunks_exact(width).enumerate() {
+    for (value, entry) in values.chunks_exact(width).zip(entries) {
         for (part, value) in value.as_chunks::<LANES>().0.iter().enumerate() {
             let value = T::eight(value).lanes();
             for (row, weights) in weights.iter().enumerate() {
-                let Some(weight) = weights.get(entry) else { return };
                 let out = &mut out[row * stride + part * LANES..];
                 for (out, value) in out.iter_mut().zip(value) {
-                    *out = value.mul_add(*weight, *out);
+                    *out = value.mul_add(weights[entry], *out);
                 }
             }
         }
@@ -155,14 +168,15 @@ pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
     [largest, sum(std::array::from_fn(|lane| even[lane] + odd[lane]))]
 }
 
-/// `gate · sigmoid(gate) · up`
-pub(super) fn gated(gate: Group, up: Group) -> Group {
-    let mut result = gate.map(|gate| -gate);
-    for part in result.as_chunks_mut::<LANES>().0 {
-        *part = exp(*part);
+/// `gate · sigmoid(gate) · up` in place of each gate.
+pub(super) fn gated(gates: &mut [Group], ups: &[Group]) {
+    for (gate, up) in gates.iter_mut().zip(ups) {
+        let mut below = gate.map(|gate| -gate);
+        for part in below.as_chunks_mut::<LANES>().0 {
+            *part = exp(*part);
+        }
+        for (gate, (below, up)) in gate.iter_mut().zip(below.iter().zip(up)) {
+            *gate = *gate / (1.0 + below) * up;
+        }
     }
-    for (result, (gate, up)) in result.iter_mut().zip(gate.into_iter().zip(up)) {
-        *result = gate / (1.0 + *result) * up;
-    }
-    result
 }

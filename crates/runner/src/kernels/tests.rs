@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Isa, KEYS, Number};
+use super::{CHUNK, Isa, KEYS, Number};
 
 fn random(count: usize, seed: u64) -> Vec<f32> {
     let number =
@@ -20,30 +20,60 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
+/// Queries side by side, channel by channel.
+fn side_by_side<const N: usize>(queries: [&[f32]; N]) -> Vec<[f32; N]> {
+    (0..queries[0].len()).map(|channel| queries.map(|query| query[channel])).collect()
+}
+
+/// Scores of a tile's keys, which stand at `FIRST` in a chunk.
+fn scores<T: Number, const N: usize>(
+    isa: Isa,
+    tile: &[[T; KEYS]],
+    queries: [&[f32]; N],
+) -> [[f32; CHUNK]; N] {
+    let mut chunk = [[7.0; CHUNK]; N];
+    isa.scores(tile, &side_by_side(queries), (FIRST, &mut chunk), false);
+    let mut asking = [[7.0; CHUNK]; N];
+    isa.scores(tile, &side_by_side(queries), (FIRST, &mut asking), true);
+    assert_eq!(chunk.map(|row| bits(&row)), asking.map(|row| bits(&row)), "asking ahead");
+    for row in &chunk {
+        let others = row[..FIRST].iter().chain(&row[FIRST + KEYS..]);
+        assert!(others.map(|other| other.to_bits()).all(|other| other == 7.0f32.to_bits()));
+    }
+    chunk
+}
+
+const FIRST: usize = 64;
+
 /// What each loop gives for numbers of one kind.
 fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     let width = head_dim.next_multiple_of(8);
     let keys: Vec<T> = rounded(&random(head_dim * KEYS, 1));
     let queries: Vec<Vec<f32>> = (0..3).map(|query| random(head_dim, 2 + query)).collect();
     let tile = keys.as_chunks().0;
-    let three = isa.scores(tile, [&*queries[0], &*queries[1], &*queries[2]]);
-    let one = isa.scores(tile, [&*queries[1]]);
-    let six_scores = isa.scores(tile, [0, 0, 2, 2, 1, 1].map(|query| &*queries[query]));
+    let three = scores(isa, tile, [0, 1, 2].map(|query| &*queries[query]));
+    let one = scores(isa, tile, [&*queries[1]]);
+    let six_scores = scores(isa, tile, [0, 0, 2, 2, 1, 1].map(|query| &*queries[query]));
     assert_eq!(bits(&three[1]), bits(&one[0]), "a query in company");
     assert_eq!(bits(&three[1]), bits(&six_scores[4]), "a query in more company");
 
     let values: Vec<T> = rounded(&random(40 * width, 7));
-    let weights: Vec<Vec<f32>> = (0..3).map(|query| random(37, 8 + query)).collect();
+    let weights: [[f32; CHUNK]; 3] =
+        [8, 9, 10].map(|seed| std::array::from_fn(|entry| random(CHUNK, seed)[entry]));
+    let entries = FIRST..FIRST + 37;
     let mut out = random(3 * (width + 2), 11);
     let mut alone = out.clone();
-    let all = [&*weights[0], &*weights[1], &*weights[2]];
-    isa.weigh(&values, width, all, (&mut out, width + 2));
-    isa.weigh(&values, width, [&*weights[1]], (&mut alone[width + 2..], width + 2));
+    let all = (&weights, entries.clone());
+    isa.weigh(&values, width, all, (&mut out, width + 2), false);
+    let of_one = (&[weights[1]], entries.clone());
+    isa.weigh(&values, width, of_one, (&mut alone[width + 2..], width + 2), true);
     let mut six = random(6 * (width + 2), 11);
-    isa.weigh(&values, width, [0, 1, 2, 0, 1, 2].map(|row| all[row]), (&mut six, width + 2));
+    let of_six = ([0, 1, 2, 0, 1, 2].map(|row| weights[row]), entries.clone());
+    isa.weigh(&values, width, (&of_six.0, of_six.1), (&mut six, width + 2), false);
     assert_eq!(bits(&six[..3 * (width + 2)]), bits(&out), "queries in more company");
     let mut two = random(2 * (width + 2), 11);
-    isa.weigh(&values, width, [all[0], all[1]], (&mut two, width + 2));
+    let of_two = (&[weights[0], weights[1]], entries);
+    isa.weigh(&values, width, of_two, (&mut two, width + 2), true);
     assert_eq!(bits(&two), bits(&out[..2 * (width + 2)]), "queries in less company");
     let second = width + 2..2 * width + 2;
     assert_eq!(bits(&out[second.clone()]), bits(&alone[second]), "a query in company");
