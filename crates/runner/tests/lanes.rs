@@ -90,20 +90,23 @@ fn so_does_a_lane_with_8_bit_weights() {
 /// A product over so many rows would take another path, were they not split.
 #[test]
 fn so_does_a_lane_in_a_crowd_over_a_long_prompt() {
-    let model = load(&Tiny::new(1), Weights::F32);
     let one = Job {
         forced: Some(prompt(20, 4)),
         limits: Limits::exactly(4),
         ..eight_jobs().swap_remove(0)
     };
-    let prefilled = prefill(&model, &prompt(21, 1500), std::slice::from_ref(&one));
-    let expected = Engine::run(&model, &prefilled, &one).unwrap();
-    for crowd in [16, 17, 40] {
-        assert_same(
-            &together(&model, &prefilled, &vec![one.clone(); crowd], crowd),
-            &vec![expected.clone(); crowd],
-            "a crowd",
-        );
+    // A cache in halves is widened for a crowd.
+    for weights in [Weights::F32, Weights::Q8_0] {
+        let model = load(&Tiny::new(1), weights);
+        let prefilled = prefill(&model, &prompt(21, 1500), std::slice::from_ref(&one));
+        let expected = Engine::run(&model, &prefilled, &one).unwrap();
+        for crowd in [2, 16, 17, 40] {
+            assert_same(
+                &together(&model, &prefilled, &vec![one.clone(); crowd], crowd),
+                &vec![expected.clone(); crowd],
+                "a crowd",
+            );
+        }
     }
 }
 

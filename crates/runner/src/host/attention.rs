@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::store::{Head, width};
-use crate::kernels::{CHUNK, Isa, KEYS, Number, ask_for_parts, cut};
+use crate::kernels::{CHUNK, Isa, KEYS, Number, ask_for_parts};
 
 /// Of a chunk, values that are widened at a time, as many as the nearest cache holds.
 const PART: usize = 64;
@@ -12,6 +12,30 @@ const PART: usize = 64;
 /// Numbers that a query has of some entries: its largest score, the sum of weights, and weighted values.
 pub(super) const fn partial(width: usize) -> usize {
     2 + width
+}
+
+/// Does the same for a block of queries, however many they are.
+macro_rules! for_block {
+    ($block:expr, $count:ident => $what:expr) => {
+        match $block {
+            6 => {
+                const $count: usize = 6;
+                $what
+            }
+            3 => {
+                const $count: usize = 3;
+                $what
+            }
+            2 => {
+                const $count: usize = 2;
+                $what
+            }
+            _ => {
+                const $count: usize = 1;
+                $what
+            }
+        }
+    };
 }
 
 /// Buffers of a thread.
@@ -36,20 +60,28 @@ impl Scratch {
     ///
     /// # Shapes
     /// - `rows`: `(head_dim,)` each, scaled
-    pub(super) fn take_in(&mut self, isa: Isa, rows: &[&[f32]]) {
-        self.weights.resize(self.weights.len().max(rows.len()), [0.0; CHUNK]);
-        let head_dim = rows.first().map_or(0, |row| row.len());
-        self.queries.resize(rows.len() * head_dim, 0.0);
-        let (mut rest, mut cells) = (rows, self.queries.as_mut_slice());
-        while !rest.is_empty() {
-            let (block, others) = rest.split_at(block(isa, rest.len()));
-            let channels = cut(&mut cells, block.len() * head_dim);
-            for (place, row) in block.iter().enumerate() {
-                for (cells, x) in channels.chunks_exact_mut(block.len()).zip(*row) {
-                    cells[place] = *x;
-                }
+    pub(super) fn take_in<'a>(
+        &mut self,
+        isa: Isa,
+        mut rows: impl ExactSizeIterator<Item = &'a [f32]>,
+    ) {
+        let mut left = rows.len();
+        self.weights.resize(self.weights.len().max(left), [0.0; CHUNK]);
+        self.queries.clear();
+        while left > 0 {
+            let block = block(isa, left);
+            for_block!(block, N => self.take_block::<N>(&mut rows));
+            left -= block;
+        }
+    }
+
+    fn take_block<'a, const N: usize>(&mut self, rows: &mut impl Iterator<Item = &'a [f32]>) {
+        let first = self.queries.len();
+        for (place, row) in rows.take(N).enumerate() {
+            self.queries.resize(first + N * row.len(), 0.0);
+            for (cells, x) in self.queries[first..].as_chunks_mut::<N>().0.iter_mut().zip(row) {
+                cells[place] = *x;
             }
-            rest = others;
         }
     }
 }
@@ -81,6 +113,7 @@ impl<T: Number> Head<T> {
         let entries = Self::entries(chunk, seen);
         let Scratch { weights, queries, keys, .. } = scratch;
         let weights = &mut weights[..seen.len()];
+        debug_assert_eq!(queries.len(), seen.len() * self.head_dim(), "queries that were taken in");
         let tiles = self.keys()[chunk * CHUNK / KEYS * self.head_dim()..].chunks(self.head_dim());
         let mut following = tiles.clone().skip(1);
         let widened = !T::IS_FLOAT && seen.len() > isa.queries();
@@ -94,7 +127,7 @@ impl<T: Number> Head<T> {
                 scores(isa, tile, queries, (first, weights), &Reading::<T>::Far);
             }
         }
-        let values = self.part(chunk * CHUNK, entries.min(PART));
+        let values = &self.values_from(chunk * CHUNK)[..entries.min(PART) * width(self.head_dim())];
         let padded = entries.next_multiple_of(KEYS);
         let rows = weights.iter_mut().zip(partials.chunks_mut(self.partial())).zip(seen);
         for (place, ((weights, partial), seen_by)) in rows.enumerate() {
@@ -122,10 +155,11 @@ impl<T: Number> Head<T> {
         let widened = !T::IS_FLOAT && seen.len() > isa.queries();
         for first in (0..entries).step_by(PART) {
             let count = PART.min(entries - first);
-            let values = self.part(chunk * CHUNK + first, count);
+            let (values, following) =
+                self.values_from(chunk * CHUNK + first).split_at(count * width);
             let weights = (weights, first..first + count);
             if widened {
-                let next = self.part(chunk * CHUNK + first + count, PART);
+                let next = &following[..following.len().min(PART * width)];
                 floats.resize(values.len(), 0.0);
                 isa.widen(values, floats);
                 weigh(isa, floats, width, weights, partials, &Reading::Near(next));
@@ -140,10 +174,9 @@ impl<T: Number> Head<T> {
         partial(width(self.head_dim()))
     }
 
-    /// Values from a slot on, as many as there are.
-    fn part(&self, first: usize, count: usize) -> &[T] {
-        let [_, values] = self.between(first..first + count);
-        values
+    /// Values from a slot on, of all that there is room for.
+    fn values_from(&self, slot: usize) -> &[T] {
+        &self.values()[slot * width(self.head_dim())..]
     }
 
     /// How many of a chunk's entries any of the queries sees.
@@ -173,30 +206,6 @@ impl<T> Reading<'_, T> {
             }
         }
     }
-}
-
-/// Calls a loop for a block of queries, as many as they are.
-macro_rules! for_block {
-    ($block:expr, $count:ident => $what:expr) => {
-        match $block {
-            6 => {
-                const $count: usize = 6;
-                $what
-            }
-            3 => {
-                const $count: usize = 3;
-                $what
-            }
-            2 => {
-                const $count: usize = 2;
-                $what
-            }
-            _ => {
-                const $count: usize = 1;
-                $what
-            }
-        }
-    };
 }
 
 /// Scores of a tile's keys.
@@ -265,7 +274,7 @@ pub(crate) fn over_all_heads(
         for head in heads {
             let mut partials = vec![0.0; queries.len() * head.partial()];
             with_scratch(|scratch| {
-                scratch.take_in(isa, queries);
+                scratch.take_in(isa, queries.iter().copied());
                 for chunk in 0..entries.div_ceil(CHUNK) {
                     head.weigh_chunk(isa, chunk, &seen, scratch, &mut partials);
                     head.add_values(isa, chunk, &seen, scratch, &mut partials);
@@ -276,4 +285,72 @@ pub(crate) fn over_all_heads(
         last
     }
     super::store::with_heads!(store, heads => over(isa, heads, queries, entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Slots;
+    use crate::host::{Numbers, Store, store::with_heads};
+    use crate::kernels::Region;
+
+    fn random(count: usize, seed: u64) -> Vec<f32> {
+        let number =
+            |i: usize| (zoo::stream(&[seed, i as u64]) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+        (0..count).map(number).collect()
+    }
+
+    /// What queries find in each chunk, bit by bit: `(queries, chunks, 2 + width)`.
+    fn found<T: Number>(
+        isa: Isa,
+        head: &Head<T>,
+        queries: &[Vec<f32>],
+        entries: usize,
+        scratch: &mut Scratch,
+    ) -> Vec<Vec<u32>> {
+        let (seen, stride) = (vec![entries; queries.len()], head.partial());
+        let mut found = vec![Vec::new(); queries.len()];
+        scratch.take_in(isa, queries.iter().map(Vec::as_slice));
+        for chunk in 0..entries.div_ceil(CHUNK) {
+            let mut partials = vec![7.0; queries.len() * stride];
+            head.weigh_chunk(isa, chunk, &seen, scratch, &mut partials);
+            head.add_values(isa, chunk, &seen, scratch, &mut partials);
+            for (found, partial) in found.iter_mut().zip(partials.chunks(stride)) {
+                found.extend(partial.iter().map(|number| number.to_bits()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_query_finds_the_same_alone_and_in_company_by_any_instructions() {
+        // Buffers are a thread's, whatever it does next.
+        let mut scratch = Scratch::default();
+        for (head_dim, numbers) in [(64, Numbers::F16), (20, Numbers::F16), (24, Numbers::F32)] {
+            let entries = 300usize;
+            let room = entries.next_multiple_of(KEYS);
+            let mut store = Store::new((1, head_dim), numbers);
+            store.move_to(&mut Region::new(store.bytes_of(room), true).unwrap(), 0, room);
+            for slot in 0..entries {
+                let (key, value) =
+                    (random(head_dim, slot as u64), random(head_dim, 1000 + slot as u64));
+                store.write(&Slots::Behind(slot), |_| (&key, &value));
+            }
+            let queries: Vec<Vec<f32>> =
+                (0..48).map(|query| random(head_dim, 2000 + query)).collect();
+            for entries in [1, 31, 64, 65, 256, 300] {
+                let mut of = |isa, queries: &[Vec<f32>]| with_heads!(&store, heads => found(isa, &heads[0], queries, entries, &mut scratch));
+                let alone: Vec<Vec<u32>> = queries
+                    .iter()
+                    .flat_map(|query| of(Isa::Scalar, std::slice::from_ref(query)))
+                    .collect();
+                for isa in Isa::all() {
+                    for count in [1, 2, 3, 4, 5, 6, 7, 13, 48] {
+                        let together = of(isa, &queries[..count]);
+                        assert!(together == alone[..count], "{isa:?}, {count} over {entries}");
+                    }
+                }
+            }
+        }
+    }
 }

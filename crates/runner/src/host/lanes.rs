@@ -8,8 +8,8 @@ use super::store::{width, with_heads};
 use super::{Attend, Rows};
 use crate::Result;
 use crate::cache::Entries;
-use crate::kernels::{CHUNK, Host, Isa, cut, exp};
-use crate::lane::Lane;
+use crate::kernels::{CHUNK, Host, Isa, KEYS, cut, exp};
+use crate::lane::{Lane, by_pool};
 use crate::prefill::Pool;
 
 /// Lanes whose queries go over shared entries together: their scores stay in the nearest caches.
@@ -42,7 +42,7 @@ struct Plan {
     groups: Vec<Group>,
     queries: Vec<usize>, // (queries,): which each is, of all lanes'
     seen: Vec<usize>,    // (queries,): entries that each of them sees
-    results: Vec<Results>,
+    results: Vec<Places>,
     partials: usize,
     weights: usize,
 }
@@ -70,42 +70,30 @@ enum Of {
 
 /// A lane's groups: the first of its crew's, with the lane's place in it, and the first of its own.
 #[derive(Debug, Clone, Copy, Default)]
-struct Results {
+struct Places {
     shared: Option<(usize, usize)>,
     own: usize,
 }
 
 impl<'a> Lanes<'a> {
     pub(crate) fn new(lanes: &'a mut [Lane]) -> Self {
-        let mut crews: Vec<Crew> = Vec::new();
-        for (row, lane) in lanes.iter().enumerate() {
-            let Some(pool) = lane.shared() else { continue };
-            let with_room = crews
-                .iter_mut()
-                .find(|crew| Arc::ptr_eq(&crew.pool, pool) && crew.lanes.len() < SIDE_BY_SIDE);
-            match with_room {
-                Some(crew) => crew.lanes.push(row),
-                None => crews.push(Crew { pool: Arc::clone(pool), lanes: vec![row] }),
-            }
+        let mut crews = Vec::new();
+        for (pool, members) in by_pool(lanes) {
+            let Some(pool) = pool else { continue };
+            let crew = |lanes: &[usize]| Crew { pool: Arc::clone(pool), lanes: lanes.to_vec() };
+            crews.extend(members.chunks(SIDE_BY_SIDE).map(crew));
         }
         let (plan, buffer) = (Plan::default(), Vec::new);
         Self { lanes, crews, plan, q: buffer(), partials: buffer(), weights: buffer() }
-    }
-
-    /// A layer's keys and values that a group goes over.
-    fn entries(&self, of: Of, layer: usize) -> &Entries {
-        match of {
-            Of::Crew(crew) => &self.crews[crew].pool.layers[layer],
-            Of::Lane(lane) => self.lanes[lane].own(layer),
-        }
     }
 }
 
 impl Attend for Lanes<'_> {
     fn attend(&mut self, host: &Host, layer: usize, rows: Rows<'_>, out: &mut [f32]) -> Result<()> {
+        let Self { lanes, crews, plan, q, partials, weights } = self;
         let (head_dim, query_width) = (rows.head_dim, rows.query_width());
-        self.q.resize(out.len(), 0.0);
-        let taking = self.lanes.iter_mut().zip(self.q.chunks_mut(query_width)).enumerate();
+        q.resize(out.len(), 0.0);
+        let taking = lanes.iter_mut().zip(q.chunks_mut(query_width)).enumerate();
         host.team.try_each(taking, |(row, (lane, q))| {
             rows.scaled_queries(row, q);
             let heads = lane.own(layer).heads();
@@ -115,37 +103,34 @@ impl Attend for Lanes<'_> {
             })
         })?;
 
-        self.plan.fill(self.lanes, &self.crews, layer, query_width / head_dim);
+        plan.fill(lanes, crews, layer, query_width / head_dim);
         let stride = partial(width(head_dim));
-        let (mut partials, mut weights) =
-            (std::mem::take(&mut self.partials), std::mem::take(&mut self.weights));
-        partials.resize(partials.len().max(self.plan.partials * stride), 0.0);
-        weights.resize(weights.len().max(self.plan.weights * CHUNK), 0.0);
-        let (mut rest, mut rest_of_weights) = (&mut *partials, &mut *weights);
-        let queries: Vec<&[f32]> =
-            self.plan.queries.iter().map(|query| &self.q[query * head_dim..][..head_dim]).collect();
-        let tasks = self.plan.tasks().map(|(group, chunk)| {
+        partials.resize(partials.len().max(plan.partials * stride), 0.0);
+        weights.resize(weights.len().max(plan.weights * CHUNK), 0.0);
+        let (mut rest, mut rest_of_weights) = (partials.as_mut_slice(), weights.as_mut_slice());
+        let tasks = plan.tasks().map(|(group, chunk)| {
             let count = group.queries.len();
             let kept = if group.weights.is_some() { count * CHUNK } else { 0 };
             (group, chunk, cut(&mut rest, count * stride), cut(&mut rest_of_weights, kept))
         });
         host.team.try_each(tasks, |(group, chunk, partials, weights)| {
-            let all = group.queries.clone();
-            let queries = (&queries[all.clone()], &self.plan.seen[all]);
-            let entries = self.entries(group.of, layer);
-            group.run(host.isa, entries, chunk, queries, partials, weights)
+            let entries = match group.of {
+                Of::Crew(crew) => &crews[crew].pool.layers[layer],
+                Of::Lane(lane) => lanes[lane].own(layer),
+            };
+            let queries = &plan.queries[group.queries.clone()];
+            let queries = queries.iter().map(|query| &q[query * head_dim..][..head_dim]);
+            let seen = &plan.seen[group.queries.clone()];
+            group.run(host.isa, entries, chunk, (queries, seen), partials, weights)
         })?;
 
-        let plan = &self.plan;
-        let finishing = self.lanes.iter_mut().zip(&plan.results).zip(out.chunks_mut(query_width));
-        host.team.try_each(finishing, |((lane, results), out)| {
-            let found = Found { plan, results, partials: &partials, weights: &weights, head_dim };
-            let totals = found.totals(host.isa, lane.own(layer).heads(), out);
+        let finishing = lanes.iter_mut().zip(&plan.results).zip(out.chunks_mut(query_width));
+        host.team.try_each(finishing, |((lane, places), out)| {
+            let merge = Merge { plan, places, partials, weights, head_dim };
             let (heads, slots) = (lane.own(layer).heads(), lane.own(layer).slots());
-            lane.evict(layer, || Ok(found.probabilities(&totals, heads, slots)))
-        })?;
-        (self.partials, self.weights) = (partials, weights);
-        Ok(())
+            let totals = merge.totals(host.isa, heads, out);
+            lane.evict(layer, || Ok(merge.probabilities(&totals, heads, slots)))
+        })
     }
 }
 
@@ -156,7 +141,7 @@ impl Plan {
         self.queries.clear();
         self.seen.clear();
         self.results.clear();
-        self.results.resize(lanes.len(), Results::default());
+        self.results.resize(lanes.len(), Places::default());
         (self.partials, self.weights) = (0, 0);
         for (index, crew) in crews.iter().enumerate() {
             for (place, &lane) in crew.lanes.iter().enumerate() {
@@ -215,12 +200,12 @@ impl Group {
     /// # Shapes
     /// - `partials`: `(queries, 2 + width)`, replaced
     /// - `weights`: `(queries, CHUNK)`, or none
-    fn run(
+    fn run<'q>(
         &self,
         isa: Isa,
         entries: &Entries,
         chunk: usize,
-        (queries, seen): (&[&[f32]], &[usize]),
+        (queries, seen): (impl ExactSizeIterator<Item = &'q [f32]>, &[usize]),
         partials: &mut [f32],
         weights: &mut [f32],
     ) -> Result<()> {
@@ -245,15 +230,15 @@ impl Group {
 }
 
 /// What a lane's queries have found, in parts.
-struct Found<'a> {
+struct Merge<'a> {
     plan: &'a Plan,
-    results: &'a Results,
+    places: &'a Places,
     partials: &'a [f32],
     weights: &'a [f32],
     head_dim: usize,
 }
 
-impl Found<'_> {
+impl Merge<'_> {
     /// Merges the parts, and returns each query's largest score and sum of weights.
     ///
     /// # Shapes
@@ -261,14 +246,19 @@ impl Found<'_> {
     fn totals(&self, isa: Isa, heads: usize, out: &mut [f32]) -> Vec<[f32; 2]> {
         let group = out.len() / self.head_dim / heads;
         let mut total = vec![0.0; 1 + width(self.head_dim)];
+        let mut factors = Vec::new();
         let outs = out.chunks_mut(self.head_dim).enumerate();
         let merged = outs.map(|(query, out)| {
             let parts = || self.parts(query / group, query % group);
-            let largest = parts().map(|part| part[0]).fold(f32::MIN, f32::max);
+            factors.clear();
+            factors.extend(parts().map(|part| part[0]));
+            let count = factors.len();
+            factors.resize(count.next_multiple_of(KEYS), 0.0);
+            let [largest, _] = isa.soften(&mut factors, count);
             total.fill(0.0);
-            parts().for_each(|part| {
-                isa.add_scaled(&mut total, &part[1..], exp(part[0] - largest));
-            });
+            for (part, factor) in parts().zip(&factors) {
+                isa.add_scaled(&mut total, &part[1..], *factor);
+            }
             for (out, value) in out.iter_mut().zip(&total[1..]) {
                 *out = value / total[0];
             }
@@ -283,7 +273,7 @@ impl Found<'_> {
         let mut found = vec![0.0; totals.len() * slots];
         for (query, (totals, found)) in totals.iter().zip(found.chunks_mut(slots)).enumerate() {
             let [largest, sum] = totals;
-            let it = &self.plan.groups[self.results.own + query / group];
+            let it = &self.plan.groups[self.places.own + query / group];
             let Some(weights) = it.weights else { continue };
             let places =
                 it.places(it.partials, query % group).zip(it.places(weights, query % group));
@@ -299,9 +289,9 @@ impl Found<'_> {
 
     /// What one of a head's queries has found in each chunk, shared ones first, `(2 + width,)` each.
     fn parts(&self, head: usize, query: usize) -> impl Iterator<Item = &[f32]> {
-        let own = &self.plan.groups[self.results.own + head];
+        let own = &self.plan.groups[self.places.own + head];
         // A lane has as many queries on a shared head as on its own.
-        let shared = self.results.shared.map(|(first, place)| {
+        let shared = self.places.shared.map(|(first, place)| {
             (&self.plan.groups[first + head], place * own.queries.len() + query)
         });
         let groups = shared.into_iter().chain([(own, query)]);

@@ -222,7 +222,7 @@ impl<'a> Tile<'a> {
         keep_weights: bool,
         scratch: &mut Scratch,
     ) {
-        scratch.take_in(isa, &self.rows);
+        scratch.take_in(isa, self.rows.iter().copied());
         let stride = entries.partial();
         let mut found = vec![0.0; self.rows.len() * stride];
         for chunk in 0..self.entries().div_ceil(CHUNK) {

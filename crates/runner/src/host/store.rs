@@ -1,7 +1,5 @@
 //! Keys and values on the host.
 
-use std::ops::Range;
-
 use half::f16;
 
 use crate::cache::Slots;
@@ -102,13 +100,15 @@ impl Store {
             Slots::Over(slots) => slots[head],
         };
         with_heads!(self, heads => {
-            for (head, it) in heads.iter().enumerate() {
-                let [keys, values] = it.between(slot(head)..slot(head) + 1);
-                ask_to_write(keys);
-                ask_to_write(values);
+            // One head ahead of the one that is written.
+            if let Some(first) = heads.first() {
+                first.ask_to_write(slot(0));
             }
-            for (head, it) in heads.iter_mut().enumerate() {
-                it.write(slot(head), std::iter::once(of_head(head)));
+            for head in 0..heads.len() {
+                if let Some(next) = heads.get(head + 1) {
+                    next.ask_to_write(slot(head + 1));
+                }
+                heads[head].write(slot(head), std::iter::once(of_head(head)));
             }
         });
     }
@@ -186,16 +186,16 @@ impl<T: Number> Head<T> {
         &self.values
     }
 
-    /// Keys and values of some slots, or of those among them that there is room for: the tiles that they are in, and their rows.
-    pub(super) fn between(&self, slots: Range<usize>) -> [&[T]; 2] {
-        let part = |numbers: &[T], slots: Range<usize>, width: usize| {
-            let end = (slots.end * width).min(numbers.len());
-            (slots.start * width).min(end)..end
-        };
-        let tiles = slots.start / KEYS * KEYS..slots.end.next_multiple_of(KEYS);
-        let keys = part(&self.keys, tiles, self.head_dim);
-        let values = part(&self.values, slots, width(self.head_dim));
-        [&self.keys[keys], &self.values[values]]
+    /// Asks for the lines that a slot's key and value are written to.
+    fn ask_to_write(&self, slot: usize) {
+        let (tile, lane) = (slot / KEYS * self.head_dim, slot % KEYS);
+        for keys in &self.keys()[tile..tile + self.head_dim] {
+            ask_to_write(&keys[lane]);
+        }
+        let width = width(self.head_dim);
+        for value in self.values[slot * width..(slot + 1) * width].chunks(LANES) {
+            ask_to_write(&value[0]);
+        }
     }
 
     /// Writes keys and values into consecutive slots.

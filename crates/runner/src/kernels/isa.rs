@@ -109,11 +109,13 @@ impl Isa {
         all
     }
 
-    /// Rows of activations that a product takes at once, as many as registers hold.
-    pub(super) fn rows(self) -> usize {
+    /// Rows of activations that a product takes at once, as many as registers hold. Dot products of whole numbers are held one half of the outputs at a time.
+    pub(super) fn rows(self, quantised: bool) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) | Self::Avx512(_) => 8,
+            Self::Avx2(_) if quantised => 8,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => 8,
             _ => 4,
         }
     }
@@ -197,6 +199,10 @@ impl Isa {
     }
 
     /// As [`scalar::scores`]. Where keys come from `far`, what follows them is asked for meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "who asks for memory")
+    )]
     pub(crate) fn scores<T: Number, const N: usize>(
         self,
         tile: &[[T; KEYS]],
@@ -223,6 +229,10 @@ impl Isa {
     }
 
     /// As [`scalar::weigh`]. Where values come from `far`, what follows them is asked for meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "who asks for memory")
+    )]
     pub(crate) fn weigh<T: Number, const N: usize>(
         self,
         values: &[T],

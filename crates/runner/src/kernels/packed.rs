@@ -13,7 +13,7 @@ use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
 /// Rows of activations that are taken through all weights before the next, at most.
 const ROWS: usize = 64;
 
-/// Bytes that they take at most where a row is short, so that they stay in the nearest cache, of some 48 KB, beside the weights that pass by.
+/// Bytes that they take at most where a row is short, so that they stay in the nearest cache, of some 48 KB, beside the weights that pass by and what is found.
 const ROW_BYTES: usize = 36 << 10;
 
 /// Rows that it must be worth to go through the weights for: of fewer, the weights cost more than the rows gain.
@@ -174,7 +174,7 @@ impl Packed {
         loop {
             rest = match rest {
                 [] => return,
-                [_, _, _, _, _, _, _, _, ..] if isa.rows() == 8 => {
+                [_, _, _, _, _, _, _, _, ..] if isa.rows(self.is_quantised()) == 8 => {
                     self.dots_of::<8>(isa, group, x, &mut row, rest)
                 }
                 [_, _, _, _, ..] => self.dots_of::<4>(isa, group, x, &mut row, rest),

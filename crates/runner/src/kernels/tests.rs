@@ -58,8 +58,7 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     assert_eq!(bits(&three[1]), bits(&six_scores[4]), "a query in more company");
 
     let values: Vec<T> = rounded(&random(40 * width, 7));
-    let weights: [[f32; CHUNK]; 3] =
-        [8, 9, 10].map(|seed| std::array::from_fn(|entry| random(CHUNK, seed)[entry]));
+    let weights: [[f32; CHUNK]; 3] = [8, 9, 10].map(|seed| random(CHUNK, seed).try_into().unwrap());
     let entries = FIRST..FIRST + 37;
     let mut out = random(3 * (width + 2), 11);
     let mut alone = out.clone();

@@ -5,8 +5,7 @@ use candle_core::Tensor;
 use super::Attend;
 use super::attention::{Kv, copied, grouped, step};
 use crate::Result;
-use crate::lane::Lane;
-use crate::prefill::Pool;
+use crate::lane::{Lane, by_pool};
 
 /// One row per lane.
 pub(crate) struct Lanes<'a>(pub(crate) &'a mut [Lane]);
@@ -42,20 +41,4 @@ impl Attend for Lanes<'_> {
         }
         Ok(Tensor::cat(&outputs, 0)?)
     }
-}
-
-/// The rows of lanes that share the same entries, group by group.
-fn by_pool(lanes: &[Lane]) -> Vec<(Option<&Pool>, Vec<usize>)> {
-    let mut groups: Vec<(Option<&Pool>, Vec<usize>)> = Vec::new();
-    for (row, lane) in lanes.iter().enumerate() {
-        let pool = lane.shared().map(AsRef::as_ref);
-        match groups
-            .iter_mut()
-            .find(|(of, _)| of.map(std::ptr::from_ref) == pool.map(std::ptr::from_ref))
-        {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((pool, vec![row])),
-        }
-    }
-    groups
 }

@@ -128,4 +128,14 @@ fn activations_are_the_same_by_any_instructions() {
         (Activations::of(host, &x, &[&matrix]), normed)
     };
     assert!(ways.iter().all(|host| of(host) == of(&ways[0])));
+    // For matrices of both kinds there are both forms, for those of one kind its own.
+    let floats = Packed::floats(&random(8 * 64, 6), (8, 64), &mut Shelf::default()).unwrap();
+    let [quantised, plain, both] = [&[&matrix][..], &[&floats], &[&matrix, &floats]]
+        .map(|matrices| Activations::normed(&ways[0], &x, &norm, matrices));
+    for row in 0..40 {
+        assert_eq!(both.row(row), quantised.row(row));
+        assert_eq!(bits(both.floats(row)), bits(plain.floats(row)));
+    }
+    let numbers = [quantised, plain, both].map(|it| (it.rows(), it.row_bytes()));
+    assert_eq!(numbers, [(40, 2 * 44), (40, 4 * 64), (40, 2 * 44)]);
 }
