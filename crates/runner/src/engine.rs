@@ -1,11 +1,13 @@
 //! The lockstep loop and its clock.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zoo::{Counters, Policies};
 
 use crate::lane::{Lane, Limits, Outcome, Stop};
 use crate::llama::Llama;
+use crate::prefill::Pool;
 use crate::{Error, Model, Prefilled, Result};
 
 /// What a lane is to do.
@@ -138,6 +140,19 @@ impl<'a> Engine<'a> {
             }
         }
     }
+}
+
+/// The rows of lanes that share the same entries, group by group.
+pub(crate) fn by_pool(lanes: &[Lane]) -> Vec<(Option<&Arc<Pool>>, Vec<usize>)> {
+    let mut groups: Vec<(Option<&Arc<Pool>>, Vec<usize>)> = Vec::new();
+    for (row, lane) in lanes.iter().enumerate() {
+        let pool = lane.shared();
+        match groups.iter_mut().find(|(of, _)| of.map(Arc::as_ptr) == pool.map(Arc::as_ptr)) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((pool, vec![row])),
+        }
+    }
+    groups
 }
 
 impl Limits {

@@ -195,6 +195,11 @@ impl Lane {
         (self.tokens[fed], (self.prompt_tokens + fed) as u32)
     }
 
+    /// The entries that it shares with other lanes, if any.
+    pub(crate) fn shared(&self) -> Option<&Arc<Pool>> {
+        self.shared.as_ref()
+    }
+
     pub(crate) fn own(&self, layer: usize) -> &Entries {
         &self.layers[layer].own
     }
@@ -370,19 +375,6 @@ impl Lane {
             logprobs: self.logprobs,
         }
     }
-}
-
-/// The rows of lanes that share the same entries, group by group.
-pub(crate) fn by_pool(lanes: &[Lane]) -> Vec<(Option<&Arc<Pool>>, Vec<usize>)> {
-    let mut groups: Vec<(Option<&Arc<Pool>>, Vec<usize>)> = Vec::new();
-    for (row, lane) in lanes.iter().enumerate() {
-        let pool = lane.shared.as_ref();
-        match groups.iter_mut().find(|(of, _)| of.map(Arc::as_ptr) == pool.map(Arc::as_ptr)) {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((pool, vec![row])),
-        }
-    }
-    groups
 }
 
 /// Whether the last 256 tokens repeat with a period of at most 64.

@@ -8,8 +8,9 @@ use super::store::{width, with_heads};
 use super::{Attend, Rows};
 use crate::Result;
 use crate::cache::Entries;
+use crate::engine::by_pool;
 use crate::kernels::{CHUNK, Host, Isa, KEYS, cut, exp};
-use crate::lane::{Lane, by_pool};
+use crate::lane::Lane;
 use crate::prefill::Pool;
 
 /// Lanes whose queries go over shared entries together: their scores stay in the nearest caches.

@@ -5,7 +5,8 @@ use candle_core::Tensor;
 use super::Attend;
 use super::attention::{Kv, copied, grouped, step};
 use crate::Result;
-use crate::lane::{Lane, by_pool};
+use crate::engine::by_pool;
+use crate::lane::Lane;
 
 /// One row per lane.
 pub(crate) struct Lanes<'a>(pub(crate) &'a mut [Lane]);
