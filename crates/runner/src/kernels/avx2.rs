@@ -14,34 +14,54 @@ use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Group, Tile4, Tile8};
 use super::registers::{
-    fetch, floats, halves, lanes_of, largest, quad_of, quants_of, register, signed, sum_of,
-    unsigned,
+    fetch, fetch_half, floats, halves, lanes_of, largest, quad_of, quants_of, register, signed,
+    sum_of, unsigned,
 };
 use super::{CHUNK, KEYS, LANES};
 
-/// As [`super::scalar::four`].
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn four<const N: usize>(
-    tiles: &[Tile4],
-    rows: [&[ActivationBlock]; N],
-    found: &mut [Group; N],
-) {
-    let mut sums = [[_mm256_setzero_ps(); N]; 2];
-    let rows = rows.map(|row| &row[..tiles.len()]);
-    // One row waits for the memory, and goes along it once; many need the registers for one half of the outputs at a time.
-    for (block, tile) in tiles.iter().enumerate() {
-        fetch(tile);
-        add_four::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
-        if N == 1 {
-            add_four::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+/// A function that multiplies tiles and goes on with one half of their outputs at a time, by `add`.
+macro_rules! over_tiles {
+    ($(#[$doc:meta])* $name:ident, $tile:ty, $add:ident) => {
+        $(#[$doc])*
+        #[target_feature(enable = "avx2,fma,f16c")]
+        pub(super) fn $name<const N: usize>(
+            tiles: &[$tile],
+            rows: [&[ActivationBlock]; N],
+            found: &mut [Group; N],
+        ) {
+            let mut sums = [[_mm256_setzero_ps(); N]; 2];
+            let rows = rows.map(|row| &row[..tiles.len()]);
+            if N == 1 {
+                // One row waits for the memory, and goes along it once.
+                for (block, tile) in tiles.iter().enumerate() {
+                    fetch(tile);
+                    $add::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
+                    $add::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+                }
+            } else {
+                // Many need the registers for one half of the outputs.
+                for (block, tile) in tiles.iter().enumerate() {
+                    fetch_half::<0, _>(tile, size_of_val(tiles));
+                    $add::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
+                }
+                for (block, tile) in tiles.iter().enumerate() {
+                    fetch_half::<1, _>(tile, size_of_val(tiles));
+                    $add::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+                }
+            }
+            put(sums, found);
         }
-    }
-    if N > 1 {
-        for (block, tile) in tiles.iter().enumerate() {
-            add_four::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
-        }
-    }
-    put(sums, found);
+    };
+}
+
+over_tiles! {
+    /// As [`super::scalar::four`].
+    four, Tile4, add_four
+}
+
+over_tiles! {
+    /// As [`super::scalar::eight`].
+    eight, Tile8, add_eight
 }
 
 /// Goes on with one half of the outputs.
@@ -72,31 +92,6 @@ fn add_four<const N: usize, const HALF: usize>(
         *sum = _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, _mm256_set1_ps(x.scale)), *sum);
         *sum = _mm256_fmadd_ps(leasts, _mm256_set1_ps(x.sum), *sum);
     }
-}
-
-/// As [`super::scalar::eight`].
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn eight<const N: usize>(
-    tiles: &[Tile8],
-    rows: [&[ActivationBlock]; N],
-    found: &mut [Group; N],
-) {
-    let mut sums = [[_mm256_setzero_ps(); N]; 2];
-    let rows = rows.map(|row| &row[..tiles.len()]);
-    // As above.
-    for (block, tile) in tiles.iter().enumerate() {
-        fetch(tile);
-        add_eight::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
-        if N == 1 {
-            add_eight::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
-        }
-    }
-    if N > 1 {
-        for (block, tile) in tiles.iter().enumerate() {
-            add_eight::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
-        }
-    }
-    put(sums, found);
 }
 
 /// Goes on with one half of the outputs.

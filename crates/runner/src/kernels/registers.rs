@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
+use super::LINE;
 use super::lanes::Lanes;
 use super::number::Eight;
 use super::packed::Group;
@@ -98,14 +99,26 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
 /// Bytes between what is read and what is asked for, into the nearest cache and into the one behind it.
 const AHEAD: [usize; 2] = [2048, 8192];
 
-/// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for. It is asked for twice, since
-/// the nearest cache can wait for but a few lines at a time, and each of them for as long as the memory takes.
-#[allow(unsafe_code, reason = "a hint to the processor")]
+/// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for.
 #[inline(always)]
 pub(super) fn fetch<T: ?Sized>(numbers: &T) {
+    fetch_lines(numbers, (0, 1), 0);
+}
+
+/// The same in a loop that goes twice over tiles of so many `bytes`: asks for the even lines the first time, and the second time for the odd ones of the tiles
+/// that follow. The caches can wait for but a few lines at a time, and would wait for twice as many the first time, and for none the second.
+#[inline(always)]
+pub(super) fn fetch_half<const HALF: usize, T>(numbers: &T, bytes: usize) {
+    fetch_lines(numbers, (HALF, 2), HALF * bytes);
+}
+
+/// Asks for lines, one in so many. Each is asked for twice, since the nearest cache can wait for but a few of them, and for each as long as the memory takes.
+#[allow(unsafe_code, reason = "a hint to the processor")]
+#[inline(always)]
+fn fetch_lines<T: ?Sized>(numbers: &T, (first, step): (usize, usize), further: usize) {
     let [near, far] =
-        AHEAD.map(|ahead| std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(ahead));
-    for line in (0..size_of_val(numbers)).step_by(64) {
+        AHEAD.map(|ahead| std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(ahead + further));
+    for line in (first * LINE..size_of_val(numbers)).step_by(step * LINE) {
         // SAFETY: a hint, which may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(far.wrapping_add(line)) };
         // SAFETY: as above.
