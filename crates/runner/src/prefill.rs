@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::cache::Store;
     use crate::host::{self, Attend, Numbers};
-    use crate::kernels::Host;
+    use crate::kernels::{Activations, Host};
     use crate::observe::recorded_bytes;
 
     fn prefilled(tokens: u32) -> Prefilled {
@@ -254,10 +254,10 @@ mod tests {
         for observations in [&[][..], &[causal, last], &[corner], &[last, corner, causal, corner]] {
             let mut reader = host::Reader::new(shape, Numbers::F32, tokens, observations).unwrap();
             for rows in [BLOCK, 10] {
-                let cells = vec![0.0; rows * 8 * 8];
-                let mut out = vec![0.0; rows * 4 * 8];
+                let mut cells = vec![0.0; rows * 8 * 8];
+                let mut out = Activations::blank(rows, 4 * 8, &[]);
                 for layer in 0..shape.layers {
-                    let rows = host::Rows::new(&cells, (4, 2, 8));
+                    let rows = host::Rows::new(&mut cells, (4, 2, 8), None);
                     reader.attend(&machine, layer, rows, &mut out).unwrap();
                 }
                 reader.advance(rows);

@@ -3,7 +3,7 @@
 use zoo::{Counters, Policies};
 
 use crate::host::{Attend, Lanes, Numbers, Reader, Rows};
-use crate::kernels::Host;
+use crate::kernels::{Activations, Host};
 use crate::lane::Lane;
 use crate::prefill::{BLOCK, CacheShape, Prefilled};
 use crate::{Error, Job, Limits, Result};
@@ -138,10 +138,10 @@ impl Recording {
     fn feed(&self, attend: &mut impl Attend, start: usize, rows: usize) -> Result<()> {
         let CacheShape { query_heads, kv_heads, head_dim, .. } = self.shape;
         let width = (query_heads + 2 * kv_heads) * head_dim;
-        let mut out = vec![0.0; rows * query_heads * head_dim];
+        let mut out = Activations::blank(rows, query_heads * head_dim, &[]);
         for (layer, cells) in self.layers.iter().enumerate() {
-            let cells = &cells[start * width..][..rows * width];
-            let rows = Rows::new(cells, (query_heads, kv_heads, head_dim));
+            let mut cells = cells[start * width..][..rows * width].to_vec();
+            let rows = Rows::new(&mut cells, (query_heads, kv_heads, head_dim), None);
             attend.attend(&self.host, layer, rows, &mut out)?;
         }
         Ok(())

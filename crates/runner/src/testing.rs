@@ -209,7 +209,7 @@ impl BlockProducts {
     /// Quantises the rows and multiplies, for each matrix.
     pub fn run(&mut self) -> f32 {
         for matrix in &self.matrices {
-            let activations = Activations::of(&self.host, &self.x, &[matrix]);
+            let activations = Activations::of(&self.host, &self.x, matrix);
             products(&self.host, &[matrix], &activations, (&mut self.out, Then::Replace));
         }
         self.out[0]

@@ -45,6 +45,7 @@ pub(super) struct Scratch {
     queries: Vec<f32>,                     // block by block, (head_dim, queries of the block)
     keys: Vec<[f32; KEYS]>,                // (head_dim,)
     values: Vec<f32>,                      // (PART, width)
+    pub(super) out: Vec<f32>,              // of rows, (rows, query_width)
 }
 
 /// What is done with a thread's buffers.

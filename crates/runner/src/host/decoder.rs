@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Attend, Numbers, Rows};
+use super::{Attend, Numbers, Rows, Turn};
 use crate::kernels::{Activations, Host, Norm, Packed, Shelf, Then, gated, products};
 use crate::llama::{EMBEDDING, Wanted, layer_tensor};
 use crate::rope::{Rotation, frequencies};
@@ -50,32 +50,24 @@ impl Decoder {
         wanted: Wanted,
         attend: &mut impl Attend,
     ) -> Result<Vec<f32>> {
-        let Config { hidden, query_heads, kv_heads, head_dim, intermediate, .. } = self.config;
+        let Config { hidden, query_heads, kv_heads, head_dim, .. } = self.config;
         let (host, rows) = (&self.host, tokens.len());
         let rotation = Rotation::of(&self.frequencies, positions);
-        let (query_width, kv_width) = (query_heads * head_dim, kv_heads * head_dim);
-        let width = query_width + 2 * kv_width;
+        let (heads, query_width) = ((query_heads, kv_heads, head_dim), query_heads * head_dim);
         let mut x = self.embed(tokens); // (rows, hidden)
-        let mut qkv = vec![0.0; rows * width];
-        let mut attended = vec![0.0; rows * query_width];
-        let mut inner = vec![0.0; rows * intermediate];
+        let mut qkv = vec![0.0; rows * (query_heads + 2 * kv_heads) * head_dim];
         for (index, layer) in self.layers.iter().enumerate() {
             let matrices = [&layer.q, &layer.k, &layer.v];
             let normed = Activations::normed(host, &x, &layer.attention_norm, &matrices);
             products(host, &matrices, &normed, (&mut qkv, Then::Replace));
-            host.team.each(qkv.chunks_mut(width).enumerate(), |(row, qkv)| {
-                add_bias(qkv, layer.qkv_bias.as_deref());
-                rotation.apply(row, &mut qkv[..query_width + kv_width]);
-            });
-            let heads = (query_heads, kv_heads, head_dim);
-            attend.attend(host, index, Rows::new(&qkv, heads), &mut attended)?;
-            let attended = Activations::of(host, &attended, &[&layer.output]);
+            let turn = Turn { bias: layer.qkv_bias.as_deref(), rotation: &rotation };
+            let mut attended = Activations::blank(rows, query_width, &[&layer.output]);
+            attend.attend(host, index, Rows::new(&mut qkv, heads, Some(turn)), &mut attended)?;
             products(host, &[&layer.output], &attended, (&mut x, Then::Add));
             x.chunks_mut(hidden).for_each(|x| add_bias(x, layer.output_bias.as_deref()));
             let matrices = [&layer.gate, &layer.up];
             let normed = Activations::normed(host, &x, &layer.mlp_norm, &matrices);
-            gated(host, matrices, &normed, &mut inner);
-            let inner = Activations::of(host, &inner, &[&layer.down]);
+            let inner = gated(host, matrices, &normed, &layer.down);
             products(host, &[&layer.down], &inner, (&mut x, Then::Add));
         }
         Ok(match wanted {
@@ -213,7 +205,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
-fn add_bias(row: &mut [f32], bias: Option<&[f32]>) {
+pub(super) fn add_bias(row: &mut [f32], bias: Option<&[f32]>) {
     for (x, bias) in row.iter_mut().zip(bias.unwrap_or_default()) {
         *x += bias;
     }

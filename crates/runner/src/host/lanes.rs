@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::attention::{partial, with_scratch};
 use super::store::{width, with_heads};
-use super::{Attend, Rows};
+use super::{Attend, Layout, Rows};
 use crate::Result;
 use crate::cache::Entries;
 use crate::engine::by_pool;
-use crate::kernels::{CHUNK, Host, Isa, KEYS, cut, exp};
+use crate::kernels::{Activations, CHUNK, Host, Isa, KEYS, cut, exp};
 use crate::lane::Lane;
 use crate::prefill::Pool;
 
@@ -24,7 +24,6 @@ pub(crate) struct Lanes<'a> {
     crews: Vec<Crew>,
     plan: Plan,
     // Buffers, kept from layer to layer.
-    q: Vec<f32>,        // (lanes, query_width), scaled
     partials: Vec<f32>, // (places of the plan, 2 + width)
     weights: Vec<f32>,  // (places of the plan, CHUNK), of those groups that keep them
 }
@@ -41,8 +40,8 @@ struct Crew {
 struct Plan {
     /// Head after head, of each crew and then of each lane.
     groups: Vec<Group>,
-    queries: Vec<usize>, // (queries,): which each is, of all lanes'
-    seen: Vec<usize>,    // (queries,): entries that each of them sees
+    queries: Vec<(usize, usize)>, // (queries,): of which lane and head each is
+    seen: Vec<usize>,             // (queries,): entries that each of them sees
     results: Vec<Places>,
     partials: usize,
     weights: usize,
@@ -85,21 +84,25 @@ impl<'a> Lanes<'a> {
             crews.extend(members.chunks(SIDE_BY_SIDE).map(crew));
         }
         let (plan, buffer) = (Plan::default(), Vec::new);
-        Self { lanes, crews, plan, q: buffer(), partials: buffer(), weights: buffer() }
+        Self { lanes, crews, plan, partials: buffer(), weights: buffer() }
     }
 }
 
 impl Attend for Lanes<'_> {
-    fn attend(&mut self, host: &Host, layer: usize, rows: Rows<'_>, out: &mut [f32]) -> Result<()> {
-        let Self { lanes, crews, plan, q, partials, weights } = self;
-        let (head_dim, query_width) = (rows.head_dim, rows.query_width());
-        q.resize(out.len(), 0.0);
-        let taking = lanes.iter_mut().zip(q.chunks_mut(query_width)).enumerate();
-        host.team.try_each(taking, |(row, (lane, q))| {
-            rows.scaled_queries(row, q);
+    fn attend(
+        &mut self,
+        host: &Host,
+        layer: usize,
+        mut rows: Rows<'_>,
+        out: &mut Activations,
+    ) -> Result<()> {
+        let Self { lanes, crews, plan, partials, weights } = self;
+        let Layout { query_width, head_dim, .. } = rows.layout;
+        host.team.try_each(lanes.iter_mut().zip(rows.each()), |(lane, mut row)| {
+            row.make_ready();
             let heads = lane.own(layer).heads();
             lane.push(layer, |slots, store| {
-                store.on_host_mut()?.write(slots, |head| rows.entry(row, head, heads));
+                store.on_host_mut()?.write(slots, |head| row.entry(head, heads));
                 Ok(())
             })
         })?;
@@ -119,17 +122,22 @@ impl Attend for Lanes<'_> {
                 Of::Crew(crew) => &crews[crew].pool.layers[layer],
                 Of::Lane(lane) => lanes[lane].own(layer),
             };
-            let queries = &plan.queries[group.queries.clone()];
-            let queries = queries.iter().map(|query| &q[query * head_dim..][..head_dim]);
+            let queries = plan.queries[group.queries.clone()].iter();
+            let queries = queries.map(|&(lane, head)| rows.query(lane, head));
             let seen = &plan.seen[group.queries.clone()];
             group.run(host.isa, entries, chunk, (queries, seen), partials, weights)
         })?;
 
-        let finishing = lanes.iter_mut().zip(&plan.results).zip(out.chunks_mut(query_width));
-        host.team.try_each(finishing, |((lane, places), out)| {
+        let finishing = lanes.iter_mut().zip(&plan.results).zip(out.rows_mut());
+        host.team.try_each(finishing, |((lane, places), row)| {
             let merge = Merge { plan, places, partials, weights, head_dim };
             let (heads, slots) = (lane.own(layer).heads(), lane.own(layer).slots());
-            let totals = merge.totals(host.isa, heads, out);
+            let totals = with_scratch(|scratch| {
+                scratch.out.resize(query_width, 0.0);
+                let totals = merge.totals(host.isa, heads, &mut scratch.out);
+                row.fill(host.isa, &scratch.out);
+                totals
+            });
             lane.evict(layer, || Ok(merge.probabilities(&totals, heads, slots)))
         })
     }
@@ -173,8 +181,7 @@ impl Plan {
         for head in 0..heads {
             let first = self.queries.len();
             for lane in lanes {
-                let query = lane * query_heads + head * group;
-                self.queries.extend(query..query + group);
+                self.queries.extend((head * group..(head + 1) * group).map(|head| (*lane, head)));
             }
             self.seen.resize(self.queries.len(), slots);
             let queries = first..self.queries.len();
@@ -246,23 +253,31 @@ impl Merge<'_> {
     /// - `out`: `(query_heads * head_dim,)`
     fn totals(&self, isa: Isa, heads: usize, out: &mut [f32]) -> Vec<[f32; 2]> {
         let group = out.len() / self.head_dim / heads;
-        let mut total = vec![0.0; 1 + width(self.head_dim)];
-        let mut factors = Vec::new();
+        let (mut total, mut factors) = (Vec::new(), Vec::new());
         let outs = out.chunks_mut(self.head_dim).enumerate();
         let merged = outs.map(|(query, out)| {
             let parts = || self.parts(query / group, query % group);
+            let mut divide = |values: &[f32], sum: f32| {
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = value / sum;
+                }
+            };
+            let mut first = parts();
+            if let (Some([largest, sum, values @ ..]), None) = (first.next(), first.next()) {
+                divide(values, *sum);
+                return [*largest, *sum];
+            }
             factors.clear();
             factors.extend(parts().map(|part| part[0]));
             let count = factors.len();
             factors.resize(count.next_multiple_of(KEYS), 0.0);
             let [largest, _] = isa.soften(&mut factors, count);
-            total.fill(0.0);
+            total.clear();
+            total.resize(1 + width(self.head_dim), 0.0);
             for (part, factor) in parts().zip(&factors) {
                 isa.add_scaled(&mut total, &part[1..], *factor);
             }
-            for (out, value) in out.iter_mut().zip(&total[1..]) {
-                *out = value / total[0];
-            }
+            divide(&total[1..], total[0]);
             [largest, total[0]]
         });
         merged.collect()

@@ -7,7 +7,7 @@ use super::store::{Head, Numbers, Store, with_heads};
 use super::{Attend, Rows};
 use crate::Result;
 use crate::cache::{self, Entries};
-use crate::kernels::{CHUNK, Host, Isa, Number, cut, exp};
+use crate::kernels::{Activations, CHUNK, Host, Isa, Number, exp};
 use crate::observe::Recorder;
 use crate::prefill::{BLOCK, CacheShape, Read};
 
@@ -29,7 +29,8 @@ pub(crate) struct Reader {
 #[derive(Clone, Copy)]
 struct Block<'a> {
     first: usize,
-    q: &'a [f32],      // (rows, query_width), scaled
+    cells: &'a [f32], // (rows, width): scaled queries, before whatever else there is of a row
+    width: usize,
     seen: &'a [usize], // (rows,): entries that each of them sees
 }
 
@@ -86,11 +87,11 @@ impl Reader {
     /// Serves a layer's queries that had to wait, block by block.
     fn serve(&mut self, host: &Host, layer: usize, recorder: usize, q: &[f32]) -> Result<()> {
         let query_width = self.shape.query_heads * self.shape.head_dim;
-        for (block, q) in q.chunks(BLOCK * query_width).enumerate() {
-            let rows = block * BLOCK..block * BLOCK + q.len() / query_width;
+        for (block, cells) in q.chunks(BLOCK * query_width).enumerate() {
+            let rows = block * BLOCK..block * BLOCK + cells.len() / query_width;
             let seen: Vec<usize> =
                 rows.clone().map(|row| self.recorders[recorder].seen(row)).collect();
-            let block = Block { first: rows.start, q, seen: &seen };
+            let block = Block { first: rows.start, cells, width: query_width, seen: &seen };
             self.read(host, layer, block, None, &[Vote { recorder, from: 0 }])?;
         }
         Ok(())
@@ -103,39 +104,42 @@ impl Reader {
         self.recorders.iter().map(Recorder::bytes).sum::<usize>() + waiting
     }
 
-    /// Attention of a block's rows, without values if nobody asks for them.
-    ///
-    /// # Shapes
-    /// - `out`: `(rows, query_width)`, replaced
+    /// Attention of a block's rows, whose values go `out` if anybody asks for them.
     fn read(
         &mut self,
         host: &Host,
         layer: usize,
         block: Block<'_>,
-        out: Option<&mut [f32]>,
+        out: Option<&mut Activations>,
         votes: &[Vote],
     ) -> Result<()> {
         let store = self.layers[layer].store().on_host()?;
-        let (shape, width) = (&self.shape, TILE * self.shape.query_heads * self.shape.head_dim);
-        let values = out.is_some();
-        let mut out = out.unwrap_or_default();
-        let tiles = block.seen.chunks(TILE).zip(block.q.chunks(width)).enumerate();
+        let (shape, values) = (&self.shape, out.is_some());
+        let query_width = shape.query_heads * shape.head_dim;
+        let tiles = block.seen.chunks(TILE).zip(block.cells.chunks(TILE * block.width)).enumerate();
         let mut columns = vec![vec![Vec::new(); votes.len()]; tiles.len()];
-        let tasks = tiles.zip(&mut columns).map(|((tile, (seen, q)), columns)| {
-            let block = Block { first: block.first + tile * TILE, q, seen };
-            (block, cut(&mut out, if values { q.len() } else { 0 }), columns)
+        let mut outs = out.into_iter().flat_map(Activations::rows_mut);
+        let tasks = tiles.zip(&mut columns).map(|((tile, (seen, cells)), columns)| {
+            let block = Block { first: block.first + tile * TILE, cells, seen, ..block };
+            (block, outs.by_ref().take(TILE).collect::<Vec<_>>(), columns)
         });
-        host.team.each(tasks, |(block, out, columns)| {
+        host.team.each(tasks, |(block, outs, columns)| {
             let votes = || votes.iter().map(|vote| vote.from.saturating_sub(block.first));
             with_scratch(|scratch| with_heads!(store, heads => {
+                let mut found = std::mem::take(&mut scratch.out);
+                found.resize(outs.len() * query_width, 0.0);
                 for (head, it) in heads.iter().enumerate() {
                     let mut tile = Tile::new(shape, head, block);
                     tile.attend(host.isa, it, values, votes().any(|first| first < block.seen.len()), scratch);
-                    tile.write(out);
+                    tile.write(&mut found);
                     for (first, columns) in votes().zip(columns.iter_mut()) {
                         tile.add_columns(host.isa, first, columns);
                     }
                 }
+                for (out, found) in outs.into_iter().zip(found.chunks(query_width)) {
+                    out.fill(host.isa, found);
+                }
+                scratch.out = found;
             }));
         });
         for columns in &columns {
@@ -148,31 +152,35 @@ impl Reader {
 }
 
 impl Attend for Reader {
-    fn attend(&mut self, host: &Host, layer: usize, rows: Rows<'_>, out: &mut [f32]) -> Result<()> {
-        let (count, query_width) = (rows.len(), rows.query_width());
+    fn attend(
+        &mut self,
+        host: &Host,
+        layer: usize,
+        mut rows: Rows<'_>,
+        out: &mut Activations,
+    ) -> Result<()> {
+        let (count, layout) = (rows.len(), rows.layout);
+        host.team.each(rows.each(), |mut row| row.make_ready());
         let positions = self.start as u32..(self.start + count) as u32;
         let (slot, store) = self.layers[layer].extend(positions)?;
         with_heads!(store.on_host_mut()?, heads => {
             let all = heads.len();
             host.team.each(heads.iter_mut().enumerate(), |(head, it)| {
-                it.write(slot, (0..count).map(|row| rows.entry(row, head, all)));
+                it.write(slot, (0..count).map(|row| layout.entry(rows.row(row), head, all)));
             });
-        });
-        let mut q = vec![0.0; out.len()];
-        host.team.each(q.chunks_mut(TILE * query_width).enumerate(), |(tile, q)| {
-            for (row, q) in (tile * TILE..).zip(q.chunks_mut(query_width)) {
-                rows.scaled_queries(row, q);
-            }
         });
         let seen: Vec<usize> = (self.start + 1..=self.start + count).collect();
         let votes: Vec<Vote> = (0..self.recorders.len())
             .filter(|&recorder| !self.recorders[recorder].waits())
             .map(|recorder| Vote { recorder, from: self.recorders[recorder].first_vote() })
             .collect();
-        let block = Block { first: self.start, q: &q, seen: &seen };
+        let block =
+            Block { first: self.start, cells: rows.cells, width: layout.width(), seen: &seen };
         self.read(host, layer, block, Some(out), &votes)?;
         if let Some(waiting) = self.waiting.get_mut(layer) {
-            waiting.extend_from_slice(&q);
+            for row in 0..count {
+                waiting.extend_from_slice(&rows.row(row)[..layout.query_width]);
+            }
         }
         Ok(())
     }
@@ -201,7 +209,7 @@ impl<'a> Tile<'a> {
             group,
             head_dim,
             query_heads,
-            rows: block.q.chunks(query_heads * head_dim).flat_map(of_head).collect(),
+            rows: block.cells.chunks(block.width).flat_map(of_head).collect(),
             seen: block.seen.iter().flat_map(|&seen| std::iter::repeat_n(seen, group)).collect(),
             totals: Vec::new(),
             weights: Vec::new(),

@@ -1,18 +1,23 @@
-use std::borrow::Cow;
+use std::ops::Range;
 
+use super::columns::Columns;
 use super::packed::Packed;
-use super::{BLOCK, Host, cut};
-
-/// Rows that a thread takes at a time.
-const PART: usize = 2;
+use super::{BLOCK, Host, Isa, cut};
 
 /// Rows of activations, in the forms that the matrices to come multiply: as they are, and in blocks of 32.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Activations<'a> {
-    floats: Cow<'a, [f32]>,       // (rows, inputs); none if none are wanted
+pub(crate) struct Activations {
+    floats: Vec<f32>,             // (rows, inputs); none if none are wanted
     blocks: Vec<ActivationBlock>, // (rows, inputs / 32); the same
     rows: usize,
     inputs: usize,
+}
+
+/// A row of activations, to be filled.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    floats: &'a mut [f32],
+    blocks: &'a mut [ActivationBlock],
 }
 
 /// Thirty-two activations: `quants · scale`.
@@ -27,6 +32,14 @@ pub(super) struct ActivationBlock {
     pub(super) offset: i32,
 }
 
+/// Activations that threads fill side by side, each its own columns, 32 at a time.
+#[derive(Debug)]
+pub(super) struct ActivationColumns<'a> {
+    floats: Columns<'a, f32>,
+    blocks: Columns<'a, ActivationBlock>,
+    inputs: usize,
+}
+
 /// What a layer's input is brought to one size by.
 #[derive(Debug, Clone)]
 pub(crate) struct Norm {
@@ -34,47 +47,70 @@ pub(crate) struct Norm {
     pub(crate) epsilon: f32,
 }
 
-impl<'a> Activations<'a> {
-    /// Rows as they are, quantised where one of `matrices` is: the largest number of a block becomes ±127, halves go to the even neighbour.
+impl Activations {
+    /// Rows to be filled, for some matrices of as many inputs.
     ///
-    /// # Shapes
-    /// - `x`: `(rows, inputs)`; `inputs` is a multiple of [`BLOCK`] if a matrix is quantised
-    pub(crate) fn of(host: &Host, x: &'a [f32], matrices: &[&Packed]) -> Self {
-        let inputs = matrices.first().map_or(1, |matrix| matrix.inputs());
-        let mut blocks = blocks(x.len(), matrices);
-        if !blocks.is_empty() {
-            let parts = x.chunks(PART * inputs).zip(blocks.chunks_mut(PART * inputs / BLOCK));
-            host.team.each(parts, |(x, blocks)| host.isa.quantise(x.as_chunks().0, blocks));
+    /// # Panics
+    /// If a matrix is quantised and `inputs` is no multiple of [`BLOCK`].
+    pub(crate) fn blank(rows: usize, inputs: usize, matrices: &[&Packed]) -> Self {
+        let quantised = matrices.iter().any(|matrix| matrix.is_quantised());
+        let floats = !quantised || matrices.iter().any(|matrix| !matrix.is_quantised());
+        assert!(!quantised || inputs.is_multiple_of(BLOCK), "rows of whole blocks");
+        let of = |numbers: usize, wanted: bool| if wanted { rows * numbers } else { 0 };
+        Self {
+            floats: vec![0.0; of(inputs, floats)],
+            blocks: vec![ActivationBlock::default(); of(inputs / BLOCK, quantised)],
+            rows,
+            inputs,
         }
-        Self { floats: Cow::Borrowed(x), blocks, rows: x.len() / inputs, inputs }
     }
 
-    /// The same of rows brought to one size.
-    pub(crate) fn normed(
-        host: &Host,
-        x: &[f32],
-        norm: &Norm,
-        matrices: &[&Packed],
-    ) -> Activations<'static> {
+    /// All rows, to be filled.
+    pub(crate) fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        let [floats, blocks] = [!self.floats.is_empty(), !self.blocks.is_empty()];
+        let (mut rest, mut rest_of_blocks) = (&mut *self.floats, &mut *self.blocks);
+        let inputs = self.inputs;
+        (0..self.rows).map(move |_| Row {
+            floats: cut(&mut rest, if floats { inputs } else { 0 }),
+            blocks: cut(&mut rest_of_blocks, if blocks { inputs / BLOCK } else { 0 }),
+        })
+    }
+
+    /// Rows brought to one size.
+    ///
+    /// # Shapes
+    /// - `x`: `(rows, inputs)`
+    pub(crate) fn normed(host: &Host, x: &[f32], norm: &Norm, matrices: &[&Packed]) -> Self {
         let inputs = norm.weight.len();
-        let mut blocks = blocks(x.len(), matrices);
-        let stays = matrices.iter().any(|matrix| !matrix.is_quantised());
-        let mut floats = vec![0.0; if stays { x.len() } else { 0 }];
-        let (mut rest, mut rest_of_blocks) = (floats.as_mut_slice(), blocks.as_mut_slice());
-        let parts = x.chunks(PART * inputs).map(|x| {
-            let floats = cut(&mut rest, if stays { x.len() } else { 0 });
-            let quantised = !rest_of_blocks.is_empty();
-            (x, floats, cut(&mut rest_of_blocks, if quantised { x.len() / BLOCK } else { 0 }))
-        });
-        host.team.each(parts, |(x, floats, blocks)| {
-            let mut own = vec![0.0; if stays { 0 } else { x.len() }];
-            let out = if stays { floats } else { own.as_mut_slice() };
-            for (x, out) in x.chunks(inputs).zip(out.chunks_mut(inputs)) {
-                host.isa.normed(x, &norm.weight, norm.epsilon, out);
-            }
-            host.isa.quantise(out.as_chunks().0, blocks);
-        });
-        Activations { floats: Cow::Owned(floats), blocks, rows: x.len() / inputs, inputs }
+        let mut all = Self::blank(x.len() / inputs, inputs, matrices);
+        let rows = x.chunks(inputs).zip(all.rows_mut());
+        host.team.each_with(
+            rows,
+            || vec![0.0; inputs],
+            |own, (x, row)| {
+                host.isa.normed(x, &norm.weight, norm.epsilon, own);
+                row.fill(host.isa, own);
+            },
+        );
+        all
+    }
+
+    /// Rows as they are.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn of(host: &Host, x: &[f32], matrix: &Packed) -> Self {
+        let inputs = matrix.inputs();
+        let mut all = Self::blank(x.len() / inputs, inputs, &[matrix]);
+        host.team.each(x.chunks(inputs).zip(all.rows_mut()), |(x, row)| row.fill(host.isa, x));
+        all
+    }
+
+    /// All of them, for threads that fill them side by side.
+    pub(super) fn columns(&mut self) -> ActivationColumns<'_> {
+        ActivationColumns {
+            blocks: Columns::new(&mut self.blocks, self.inputs / BLOCK),
+            floats: Columns::new(&mut self.floats, self.inputs),
+            inputs: self.inputs,
+        }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -90,22 +126,72 @@ impl<'a> Activations<'a> {
         }
     }
 
-    /// A row in blocks.
-    pub(super) fn row(&self, row: usize) -> &[ActivationBlock] {
-        let blocks = self.inputs / BLOCK;
-        &self.blocks[row * blocks..][..blocks]
+    /// Rows in blocks, from one on.
+    pub(super) fn blocks<const N: usize>(&self, row: usize) -> [&[ActivationBlock]; N] {
+        rows_of(&self.blocks, self.inputs / BLOCK, row)
     }
 
-    /// A row as it is.
-    pub(super) fn floats(&self, row: usize) -> &[f32] {
-        &self.floats[row * self.inputs..][..self.inputs]
+    /// Rows as they are, from one on.
+    pub(super) fn floats<const N: usize>(&self, row: usize) -> [&[f32]; N] {
+        rows_of(&self.floats, self.inputs, row)
     }
 }
 
-/// Blocks for so many numbers, if one of the matrices wants any.
-fn blocks(numbers: usize, matrices: &[&Packed]) -> Vec<ActivationBlock> {
-    let wanted = matrices.iter().any(|matrix| matrix.is_quantised());
-    vec![ActivationBlock::default(); if wanted { numbers / BLOCK } else { 0 }]
+/// Rows of so many things each, from one on.
+fn rows_of<T, const N: usize>(things: &[T], width: usize, row: usize) -> [&[T]; N] {
+    let mut rest = &things[row * width..][..N * width];
+    std::array::from_fn(|_| {
+        let (row, others) = rest.split_at(width);
+        rest = others;
+        row
+    })
+}
+
+impl Row<'_> {
+    /// Fills it, in the forms that are wanted: of a block in whole numbers, the largest becomes ±127, and halves go to the even neighbour.
+    ///
+    /// # Shapes
+    /// - `x`: `(inputs,)`
+    pub(crate) fn fill(self, isa: Isa, x: &[f32]) {
+        if !self.floats.is_empty() {
+            self.floats.copy_from_slice(x);
+        }
+        isa.quantise(x.as_chunks().0, self.blocks);
+    }
+}
+
+impl ActivationColumns<'_> {
+    /// Fills the same block of some rows, as [`Row::fill`]; of the last one only what there is of it.
+    ///
+    /// # Shapes
+    /// - `x`: `(rows, BLOCK)`
+    /// - `quantised`: `(rows,)`, a buffer
+    ///
+    /// # Safety
+    /// No other thread fills this block of columns meanwhile.
+    #[allow(unsafe_code, reason = "columns of one thread")]
+    pub(super) unsafe fn fill(
+        &self,
+        isa: Isa,
+        (rows, block): (Range<usize>, usize),
+        x: &[[f32; BLOCK]],
+        quantised: &mut [ActivationBlock],
+    ) {
+        if !self.blocks.is_empty() {
+            isa.quantise(x, quantised);
+            for (row, quantised) in rows.clone().zip(quantised) {
+                // SAFETY: the caller promises it.
+                unsafe { self.blocks.cells(row, block, 1) }.fill(*quantised);
+            }
+        }
+        if !self.floats.is_empty() {
+            let (first, count) = (block * BLOCK, BLOCK.min(self.inputs - block * BLOCK));
+            for (row, x) in rows.zip(x) {
+                // SAFETY: as above.
+                unsafe { self.floats.cells(row, first, count) }.copy_from_slice(&x[..count]);
+            }
+        }
+    }
 }
 
 impl ActivationBlock {

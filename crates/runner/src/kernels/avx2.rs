@@ -14,8 +14,8 @@ use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Group, Tile4, Tile8};
 use super::registers::{
-    fetch, fetch_half, floats, halves, lanes_of, largest, quad_of, quants_of, register, signed,
-    sum_of, unsigned,
+    cut_to, fetch, fetch_half, floats, halves, lanes_of, largest, quad_of, quants_of, register,
+    signed, sum_of, unsigned,
 };
 use super::{CHUNK, KEYS, LANES};
 
@@ -30,7 +30,7 @@ macro_rules! over_tiles {
             found: &mut [Group; N],
         ) {
             let mut sums = [[_mm256_setzero_ps(); N]; 2];
-            let rows = rows.map(|row| &row[..tiles.len()]);
+            let rows = cut_to(tiles.len(), rows);
             if N == 1 {
                 // One row waits for the memory, and goes along it once.
                 for (block, tile) in tiles.iter().enumerate() {
@@ -136,7 +136,7 @@ fn put<const N: usize>([low, high]: [[__m256; N]; 2], found: &mut [Group; N]) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &mut [Group; N]) {
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
-    let rows = rows.map(|row| &row[..tiles.len()]);
+    let rows = cut_to(tiles.len(), rows);
     for (column, tile) in tiles.iter().enumerate() {
         let [low, high] = halves(tile);
         for (sums, row) in sums.iter_mut().zip(rows) {
@@ -161,10 +161,13 @@ pub(super) fn scores<T: Number, const N: usize>(
         if far {
             fetch(keys);
         }
-        let queries = queries.map(|x| _mm256_set1_ps(x));
+        let mut x = [_mm256_setzero_ps(); N];
+        for (x, query) in x.iter_mut().zip(queries) {
+            *x = _mm256_set1_ps(*query);
+        }
         for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
             let keys = register(T::eight(keys));
-            for (sums, x) in sums.iter_mut().zip(queries) {
+            for (sums, x) in sums.iter_mut().zip(x) {
                 sums[part] = _mm256_fmadd_ps(keys, x, sums[part]);
             }
         }
@@ -259,23 +262,34 @@ pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
         scores.fill(0.0);
         return [f32::MIN, 0.0];
     }
-    scores[count..].fill(f32::MIN);
+    let (parts, beyond) = scores.split_at_mut(count.next_multiple_of(2 * LANES));
+    beyond.fill(0.0);
+    let parts = parts.as_chunks_mut::<LANES>().0;
     let mut most = _mm256_set1_ps(f32::MIN);
-    for part in scores.as_chunks::<LANES>().0 {
-        most = _mm256_max_ps(register(Eight::Floats(part)), most);
+    for (place, part) in parts.iter().enumerate() {
+        let (score, none) = (register(Eight::Floats(part)), _mm256_set1_ps(f32::MIN));
+        most = _mm256_max_ps(_mm256_blendv_ps(none, score, within(count, place)), most);
     }
     let largest = largest(most);
     let mut sums = [_mm256_setzero_ps(); 2];
-    for parts in scores.as_chunks_mut::<LANES>().0.as_chunks_mut::<2>().0 {
-        for (part, sum) in parts.iter_mut().zip(&mut sums) {
+    for (pair, parts) in parts.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        for (place, (part, sum)) in parts.iter_mut().zip(&mut sums).enumerate() {
             let below = _mm256_sub_ps(register(Eight::Floats(part)), _mm256_set1_ps(largest));
-            let weights = exp(below);
+            let weights = _mm256_and_ps(exp(below), within(count, 2 * pair + place));
             *sum = _mm256_add_ps(*sum, weights);
             *part = lanes_of(weights);
         }
     }
-    scores[count..].fill(0.0);
     [largest, lanes::sum(lanes_of(_mm256_add_ps(sums[0], sums[1])))]
+}
+
+/// Of a part of eight, those that are among the first `count` of all.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn within(count: usize, part: usize) -> __m256 {
+    let left = _mm256_set1_epi32(count as i32 - (part * LANES) as i32);
+    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_castsi256_ps(_mm256_cmpgt_epi32(left, lanes))
 }
 
 /// As [`lanes::exp`].

@@ -14,7 +14,7 @@ use super::avx2::weigh_columns;
 use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Group, Tile4, Tile8};
-use super::registers::{fetch, lanes_of, quad_of};
+use super::registers::{cut_to, fetch, lanes_of, quad_of};
 use super::{CHUNK, KEYS, LANES};
 
 /// Numbers in a register.
@@ -88,7 +88,7 @@ pub(super) fn four<const N: usize>(
 ) {
     let nibble = _mm512_set1_epi8(15);
     let mut sums = [_mm512_setzero_ps(); N];
-    let rows = rows.map(|row| &row[..tiles.len()]);
+    let rows = cut_to(tiles.len(), rows);
     for (block, tile) in tiles.iter().enumerate() {
         fetch(tile);
         let x = rows.map(|row| &row[block]);
@@ -126,7 +126,7 @@ pub(super) fn eight<const N: usize>(
 ) {
     let sign = _mm512_set1_epi8(i8::MIN);
     let mut sums = [_mm512_setzero_ps(); N];
-    let rows = rows.map(|row| &row[..tiles.len()]);
+    let rows = cut_to(tiles.len(), rows);
     for (block, tile) in tiles.iter().enumerate() {
         fetch(tile);
         // One factor must have no sign: 128 is added to the weights, and made up for.
@@ -165,7 +165,7 @@ pub(super) fn gated(gates: &mut [Group], ups: &[Group]) {
 #[target_feature(enable = "avx512f")]
 pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &mut [Group; N]) {
     let mut sums = [_mm512_setzero_ps(); N];
-    let rows = rows.map(|row| &row[..tiles.len()]);
+    let rows = cut_to(tiles.len(), rows);
     for (column, tile) in tiles.iter().enumerate() {
         fetch(tile);
         let tile = register(Sixteen::Floats(tile));
@@ -293,26 +293,34 @@ pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
         scores.fill(0.0);
         return [f32::MIN, 0.0];
     }
-    scores[count..].fill(f32::MIN);
+    let (parts, beyond) = scores.split_at_mut(count.next_multiple_of(WIDE));
+    beyond.fill(0.0);
+    let parts = parts.as_chunks_mut::<WIDE>().0;
     let mut most = _mm512_set1_ps(f32::MIN);
-    for part in scores.as_chunks::<WIDE>().0 {
-        most = _mm512_max_ps(register(Sixteen::Floats(part)), most);
+    for (place, part) in parts.iter().enumerate() {
+        let score = register(Sixteen::Floats(part));
+        most = _mm512_mask_max_ps(most, within(count, place), score, most);
     }
     let largest = _mm512_reduce_max_ps(most);
     let mut sums = _mm512_setzero_ps();
-    for part in scores.as_chunks_mut::<WIDE>().0 {
+    for (place, part) in parts.iter_mut().enumerate() {
         let below = _mm512_sub_ps(register(Sixteen::Floats(part)), _mm512_set1_ps(largest));
-        let weights = exp(below);
+        let weights = _mm512_maskz_mov_ps(within(count, place), exp(below));
         sums = _mm512_add_ps(sums, weights);
         *part = array_of(weights);
     }
-    scores[count..].fill(0.0);
     let sums = array_of(sums);
     let mut halves = [0.0; LANES];
     for (lane, half) in halves.iter_mut().enumerate() {
         *half = sums[lane] + sums[LANES + lane];
     }
     [largest, lanes::sum(halves)]
+}
+
+/// Of a part of sixteen, those that are among the first `count` of all, which end in it or after it.
+#[inline(always)]
+fn within(count: usize, part: usize) -> __mmask16 {
+    u16::MAX >> (WIDE - (count - part * WIDE).min(WIDE))
 }
 
 /// As [`lanes::exp`].

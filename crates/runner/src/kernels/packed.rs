@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use half::f16;
 
+use super::activations::ActivationBlock;
 use super::columns::Columns;
 use super::region::{Plain, Run, Shelf};
 use super::stored::{Blocks, Stored, least_of_q4_0};
@@ -119,6 +120,7 @@ impl Packed {
     }
 
     /// Columns of the matrix.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }
@@ -165,7 +167,7 @@ impl Packed {
         &self,
         isa: Isa,
         group: usize,
-        x: &Activations<'_>,
+        x: &Activations,
         rows: Range<usize>,
         found: &mut [Group],
     ) {
@@ -189,20 +191,20 @@ impl Packed {
         &self,
         isa: Isa,
         group: usize,
-        x: &Activations<'_>,
+        x: &Activations,
         row: &mut usize,
         found: &'a mut [Group],
     ) -> &'a mut [Group] {
         let Some((found, rest)) = found.split_first_chunk_mut::<N>() else { return &mut [] };
-        let rows: [usize; N] = std::array::from_fn(|next| *row + next);
+        let first = *row;
         *row += N;
         let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
         match &self.tiles {
-            Tiles::Four(tiles) => isa.four(&tiles[blocks], rows.map(|row| x.row(row)), found),
-            Tiles::Eight(tiles) => isa.eight(&tiles[blocks], rows.map(|row| x.row(row)), found),
+            Tiles::Four(tiles) => isa.four(&tiles[blocks], x.blocks(first), found),
+            Tiles::Eight(tiles) => isa.eight(&tiles[blocks], x.blocks(first), found),
             Tiles::Floats(tiles) => {
                 let tiles = &tiles[group * self.inputs..(group + 1) * self.inputs];
-                isa.dense(tiles, rows.map(|row| x.floats(row)), found);
+                isa.dense(tiles, x.floats(first), found);
             }
         }
         rest
@@ -286,7 +288,7 @@ impl Then {
 pub(crate) fn products(
     host: &Host,
     matrices: &[&Packed],
-    x: &Activations<'_>,
+    x: &Activations,
     (out, then): (&mut [f32], Then),
 ) {
     let out = Columns::new(out, matrices.iter().map(|matrix| matrix.outputs).sum());
@@ -296,52 +298,92 @@ pub(crate) fn products(
         places.extend((0..matrix.groups()).map(|group| (*matrix, group, first)));
         first += matrix.outputs;
     }
-    host.team.share(places.len(), |part| {
-        let mut found = [[0.0; OUTPUTS]; ROWS];
-        for rows in row_blocks(x) {
-            for &(matrix, group, first) in &places[part.clone()] {
-                let outputs = matrix.outputs_of(group);
-                matrix.dots(host.isa, group, x, rows.clone(), &mut found);
-                for (row, dots) in rows.clone().zip(&found) {
-                    #[allow(unsafe_code, reason = "columns of this thread")]
-                    // SAFETY: a column belongs to one place, and a place to one thread.
-                    let cells = unsafe { out.cells(row, first + outputs.start, outputs.len()) };
-                    then.put(dots, cells);
+    host.team.share(
+        places.len(),
+        || vec![[0.0; OUTPUTS]; x.rows().min(ROWS)],
+        |found, part| {
+            for rows in row_blocks(x) {
+                for &(matrix, group, first) in &places[part.clone()] {
+                    let outputs = matrix.outputs_of(group);
+                    matrix.dots(host.isa, group, x, rows.clone(), found);
+                    for (row, dots) in rows.clone().zip(&*found) {
+                        #[allow(unsafe_code, reason = "columns of this thread")]
+                        // SAFETY: a column belongs to one place, and a place to one thread.
+                        let cells = unsafe { out.cells(row, first + outputs.start, outputs.len()) };
+                        then.put(dots, cells);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
-/// `gate(x) · sigmoid(gate(x)) · up(x)`, replacing what is there.
+/// `gate(x) · sigmoid(gate(x)) · up(x)`, as activations for the matrix that comes next.
 ///
 /// # Shapes
-/// - `x`: `(rows, inputs)`
-/// - `out`: `(rows, outputs)`, of two matrices of one shape
-pub(crate) fn gated(host: &Host, [gate, up]: [&Packed; 2], x: &Activations<'_>, out: &mut [f32]) {
+/// - `gate` and `up`: one shape, of as many outputs as `next` has inputs
+pub(crate) fn gated(
+    host: &Host,
+    [gate, up]: [&Packed; 2],
+    x: &Activations,
+    next: &Packed,
+) -> Activations {
     debug_assert_eq!((gate.outputs, gate.inputs), (up.outputs, up.inputs), "one shape");
-    let out = Columns::new(out, gate.outputs);
-    host.team.share(gate.groups(), |part| {
-        let [mut gates, mut ups] = [[[0.0; OUTPUTS]; ROWS]; 2];
-        for rows in row_blocks(x) {
-            for group in part.clone() {
-                let outputs = gate.outputs_of(group);
-                gate.dots(host.isa, group, x, rows.clone(), &mut gates);
-                up.dots(host.isa, group, x, rows.clone(), &mut ups);
-                host.isa.gated(&mut gates[..rows.len()], &ups);
-                for (row, gated) in rows.clone().zip(&gates) {
+    let mut all = Activations::blank(x.rows(), gate.outputs, &[next]);
+    let columns = all.columns();
+    host.team.share(
+        gate.outputs.div_ceil(BLOCK),
+        || Gating::of(x),
+        |own, part| {
+            let Gating { gates, ups, gated, quantised } = own;
+            for rows in row_blocks(x) {
+                let count = rows.len();
+                for block in part.clone() {
+                    let groups = (block * BLOCK / OUTPUTS..gate.groups()).take(BLOCK / OUTPUTS);
+                    for (place, group) in groups.enumerate() {
+                        gate.dots(host.isa, group, x, rows.clone(), gates);
+                        up.dots(host.isa, group, x, rows.clone(), ups);
+                        host.isa.gated(&mut gates[..count], ups);
+                        for (gated, gates) in gated.iter_mut().zip(&gates[..count]) {
+                            gated.as_chunks_mut().0[place] = *gates;
+                        }
+                    }
+                    let place = (rows.clone(), block);
                     #[allow(unsafe_code, reason = "columns of this thread")]
-                    // SAFETY: a group belongs to one thread.
-                    let cells = unsafe { out.cells(row, outputs.start, outputs.len()) };
-                    Then::Replace.put(gated, cells);
+                    // SAFETY: a block of columns belongs to one thread.
+                    unsafe {
+                        columns.fill(host.isa, place, &gated[..count], quantised);
+                    }
                 }
             }
+        },
+    );
+    all
+}
+
+/// A thread's buffers, for as many rows as are taken at a time.
+#[derive(Debug)]
+struct Gating {
+    gates: Vec<Group>,
+    ups: Vec<Group>,
+    gated: Vec<[f32; BLOCK]>,
+    quantised: Vec<ActivationBlock>,
+}
+
+impl Gating {
+    fn of(x: &Activations) -> Self {
+        let rows = x.rows().min(ROWS);
+        Self {
+            gates: vec![[0.0; OUTPUTS]; rows],
+            ups: vec![[0.0; OUTPUTS]; rows],
+            gated: vec![[0.0; BLOCK]; rows],
+            quantised: vec![ActivationBlock::default(); rows],
         }
-    });
+    }
 }
 
 /// The rows of some activations, a few at a time.
-fn row_blocks(x: &Activations<'_>) -> impl Iterator<Item = Range<usize>> {
+fn row_blocks(x: &Activations) -> impl Iterator<Item = Range<usize>> {
     let rows = x.rows();
     // A multiple of the rows that are multiplied at once.
     let near = ROW_BYTES / x.row_bytes() / 8 * 8;

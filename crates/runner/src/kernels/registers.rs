@@ -126,6 +126,15 @@ fn fetch_lines<T: ?Sized>(numbers: &T, (first, step): (usize, usize), further: u
     }
 }
 
+/// Rows of one length, so that no loop checks it.
+#[inline(always)]
+pub(super) fn cut_to<T, const N: usize>(count: usize, mut rows: [&[T]; N]) -> [&[T]; N] {
+    for row in &mut rows {
+        *row = &row[..count];
+    }
+    rows
+}
+
 /// Four activations as one number.
 #[inline(always)]
 pub(super) fn quad_of(quants: &[i8; 32], quad: usize) -> i32 {

@@ -158,12 +158,12 @@ pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
     let mut sums = [[0.0; LANES]; 2];
     for (place, part) in scores.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         *part = exp(part.map(|score| score - largest));
+        let within = count.saturating_sub(place * LANES).min(LANES);
+        part[within..].fill(0.0);
         for (sum, weight) in sums[place % 2].iter_mut().zip(part) {
             *sum += *weight;
         }
     }
-    // What was beyond `count` was too little to change a sum that has a one in it.
-    scores[count..].fill(0.0);
     let [even, odd] = sums;
     [largest, sum(std::array::from_fn(|lane| even[lane] + odd[lane]))]
 }

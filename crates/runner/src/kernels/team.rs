@@ -91,15 +91,23 @@ impl Team {
     /// Does all of `0..count` in pieces and waits for it: each thread goes along a contiguous part, and then takes pieces of what others have left. What
     /// comes of it must not depend on who does what. Where the team is at another caller's work, this one does its own alone.
     ///
+    /// Each thread works with an `own` that it makes before its first piece.
+    ///
     /// # Panics
     /// If a piece does.
-    pub(crate) fn share(&self, count: usize, work: impl Fn(Range<usize>) + Sync) {
+    pub(crate) fn share<S>(
+        &self,
+        count: usize,
+        own: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, Range<usize>) + Sync,
+    ) {
         let threads = self.threads();
         let parts = Parts::new(count, threads);
         let size = count.div_ceil(threads * PIECES).max(1);
         let all = |thread: usize| {
+            let mut own = own();
             while let Some(piece) = parts.next(thread, size) {
-                work(piece);
+                work(&mut own, piece);
             }
         };
         if count > 1 { self.on_all(all) } else { all(0) }
@@ -109,21 +117,34 @@ impl Team {
     ///
     /// # Panics
     /// If the work at an item does.
+    pub(crate) fn each_with<S, T: Send>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        own: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, T) + Sync,
+    ) {
+        let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+        let count = items.len();
+        let items = Items::new(&mut items, self.threads());
+        let all = |thread: usize| {
+            let mut own = own();
+            while let Some(item) = items.next(thread) {
+                work(&mut own, item);
+            }
+        };
+        if count > 1 { self.on_all(all) } else { all(0) }
+    }
+
+    /// The same with nothing of a thread's own.
+    ///
+    /// # Panics
+    /// If the work at an item does.
     pub(crate) fn each<T: Send>(
         &self,
         items: impl IntoIterator<Item = T>,
         work: impl Fn(T) + Sync,
     ) {
-        let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
-        if items.len() <= 1 {
-            return items.into_iter().flatten().for_each(work);
-        }
-        let items = Items::new(&mut items, self.threads());
-        self.on_all(|thread| {
-            while let Some(item) = items.next(thread) {
-                work(item);
-            }
-        });
+        self.each_with(items, || (), |(), item| work(item));
     }
 
     /// [`Team::each`] of work that can fail.
@@ -263,11 +284,15 @@ mod tests {
         let team = Team::new(4);
         for round in 0..2000 {
             let done: Vec<AtomicUsize> = (0..37).map(|_| AtomicUsize::new(0)).collect();
-            team.share(done.len(), |part| {
-                part.for_each(|i| {
-                    done[i].fetch_add(1, Ordering::Relaxed);
-                });
-            });
+            team.share(
+                done.len(),
+                || (),
+                |(), part| {
+                    part.for_each(|i| {
+                        done[i].fetch_add(1, Ordering::Relaxed);
+                    });
+                },
+            );
             assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
             if round % 100 == 0 {
                 thread::sleep(std::time::Duration::from_millis(2));
@@ -293,9 +318,13 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        team.share(10, |part| {
-                            sum.fetch_add(part.len(), Ordering::Relaxed);
-                        });
+                        team.share(
+                            10,
+                            || (),
+                            |(), part| {
+                                sum.fetch_add(part.len(), Ordering::Relaxed);
+                            },
+                        );
                     }
                 });
             }
@@ -307,10 +336,14 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_team_lives_on() {
         let team = Team::new(3);
         for bad in 0..3 {
-            let run = || team.share(3, |part| assert!(!part.contains(&bad), "asked for"));
+            let run =
+                || team.share(3, || (), |(), part| assert!(!part.contains(&bad), "asked for"));
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
         }
-        assert!(catch_unwind(AssertUnwindSafe(|| team.share(3, |_| panic!("asked for")))).is_err());
-        team.share(3, |_| {});
+        assert!(
+            catch_unwind(AssertUnwindSafe(|| team.share(3, || (), |(), _| panic!("asked for"))))
+                .is_err()
+        );
+        team.share(3, || (), |(), _| {});
     }
 }

@@ -46,13 +46,19 @@ fn matrices(outputs: usize, inputs: usize) -> Vec<(String, Packed, Vec<f32>)> {
     matrices
 }
 
+/// All rows as they are.
+fn floats(x: &Activations) -> Vec<f32> {
+    (0..x.rows()).flat_map(|row| x.floats::<1>(row)[0].to_vec()).collect()
+}
+
 /// What a row of activations stands for.
-fn meant(x: &Activations<'_>, row: usize, matrix: &Packed) -> Vec<f32> {
+fn meant(x: &Activations, row: usize, matrix: &Packed) -> Vec<f32> {
     if !matrix.is_quantised() {
-        return x.floats(row).to_vec();
+        return x.floats::<1>(row)[0].to_vec();
     }
     let number = |quant: i8, scale: f32| f32::from(quant) * scale;
-    x.row(row).iter().flat_map(|it| it.quants.map(|quant| number(quant, it.scale))).collect()
+    let [blocks] = x.blocks(row);
+    blocks.iter().flat_map(|it| it.quants.map(|quant| number(quant, it.scale))).collect()
 }
 
 #[test]
@@ -62,7 +68,7 @@ fn products_are_those_of_the_weights_that_tiles_stand_for() {
     let host = Host::new(3);
     for (kind, packed, weight) in matrices(outputs, inputs) {
         let mut found = vec![1.0; rows * outputs];
-        let activations = Activations::of(&host, &x, &[&packed]);
+        let activations = Activations::of(&host, &x, &packed);
         products(&host, &[&packed], &activations, (&mut found, Then::Replace));
         products(&host, &[&packed], &activations, (&mut found, Then::Add));
         for (row, found) in found.chunks(outputs).enumerate() {
@@ -95,6 +101,7 @@ fn a_row_of_a_matrix_is_what_its_tiles_stand_for() {
 #[test]
 fn every_way_of_computing_gives_the_same_bits() {
     let (outputs, inputs) = (75, 160);
+    let next = Packed::floats(&vec![0.0; outputs], (1, outputs), &mut Shelf::default()).unwrap();
     for ((kind, one, _), (_, two, _)) in
         matrices(outputs, inputs).iter().zip(&matrices(outputs, inputs))
     {
@@ -102,17 +109,33 @@ fn every_way_of_computing_gives_the_same_bits() {
         let mut expected: Option<[Vec<u32>; 2]> = None;
         for host in &ways() {
             for rows in [71, 1, 2, 3, 6, 65] {
-                let activations = Activations::of(host, &x[..rows * inputs], &[one]);
+                let activations = Activations::of(host, &x[..rows * inputs], one);
                 let mut sums = vec![0.0; rows * 2 * outputs];
                 products(host, &[one, two], &activations, (&mut sums, Then::Replace));
-                let mut gates = vec![0.0; rows * outputs];
-                gated(host, [one, two], &activations, &mut gates);
+                let gates = floats(&gated(host, [one, two], &activations, &next));
                 let found = [bits(&sums), bits(&gates)];
                 let expected = expected.get_or_insert_with(|| found.clone());
                 for (found, expected) in found.iter().zip(expected) {
                     assert_eq!(found, &expected[..found.len()], "{kind}, {:?}, {rows}", host.isa);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn what_passes_a_gate_is_quantised_as_any_row_is() {
+    let mut shelf = Shelf::default();
+    let [gate, up] =
+        [1, 2].map(|seed| Packed::floats(&random(96 * 40, seed), (96, 40), &mut shelf).unwrap());
+    let plain = Packed::floats(&random(8 * 96, 3), (8, 96), &mut shelf).unwrap();
+    let quantised = Packed::new(&stored(GgmlDType::Q8_0, 8, 96).0, &mut shelf).unwrap();
+    for host in &ways() {
+        for rows in [1, 70] {
+            let x = Activations::of(host, &random(rows * 40, 4), &gate);
+            let of = |next| gated(host, [&gate, &up], &x, next);
+            let expected = Activations::of(host, &floats(&of(&plain)), &quantised);
+            assert_eq!(of(&quantised), expected, "{:?}, {rows} rows", host.isa);
         }
     }
 }
@@ -125,7 +148,7 @@ fn activations_are_the_same_by_any_instructions() {
     let ways = ways();
     let of = |host| {
         let normed = Activations::normed(host, &x, &norm, &[&matrix]);
-        (Activations::of(host, &x, &[&matrix]), normed)
+        (Activations::of(host, &x, &matrix), normed)
     };
     assert!(ways.iter().all(|host| of(host) == of(&ways[0])));
     // For matrices of both kinds there are both forms, for those of one kind its own.
@@ -133,8 +156,8 @@ fn activations_are_the_same_by_any_instructions() {
     let [quantised, plain, both] = [&[&matrix][..], &[&floats], &[&matrix, &floats]]
         .map(|matrices| Activations::normed(&ways[0], &x, &norm, matrices));
     for row in 0..40 {
-        assert_eq!(both.row(row), quantised.row(row));
-        assert_eq!(bits(both.floats(row)), bits(plain.floats(row)));
+        assert_eq!(both.blocks::<1>(row), quantised.blocks::<1>(row));
+        assert_eq!(both.floats::<1>(row).map(bits), plain.floats::<1>(row).map(bits));
     }
     let numbers = [quantised, plain, both].map(|it| (it.rows(), it.row_bytes()));
     assert_eq!(numbers, [(40, 2 * 44), (40, 4 * 64), (40, 2 * 44)]);
