@@ -287,9 +287,9 @@ pub(super) fn soften(scores: &mut [f32], count: usize) -> [f32; 2] {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn within(count: usize, part: usize) -> __m256 {
-    let left = _mm256_set1_epi32(count as i32 - (part * LANES) as i32);
-    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_castsi256_ps(_mm256_cmpgt_epi32(left, lanes))
+    let left = _mm256_set1_ps(count.saturating_sub(part * LANES) as f32);
+    let lanes = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
+    _mm256_cmp_ps::<_CMP_LT_OQ>(lanes, left)
 }
 
 /// As [`lanes::exp`].
