@@ -14,7 +14,7 @@ use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Group, Tile4, Tile8};
 use super::registers::{
-    cut_to, fetch, fetch_half, floats, halves, lanes_of, largest, quad_of, quants_of, register,
+    cut_to, fetch, fetch_line, floats, halves, lanes_of, largest, quad_of, quants_of, register,
     signed, sum_of, unsigned,
 };
 use super::{CHUNK, KEYS, LANES};
@@ -34,19 +34,17 @@ macro_rules! over_tiles {
             if N == 1 {
                 // One row waits for the memory, and goes along it once.
                 for (block, tile) in tiles.iter().enumerate() {
-                    fetch(tile);
-                    $add::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
-                    $add::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+                    $add::<N, 0>((tile, 0), rows.map(|row| &row[block]), &mut sums[0]);
+                    $add::<N, 1>((tile, 0), rows.map(|row| &row[block]), &mut sums[1]);
                 }
             } else {
-                // Many need the registers for one half of the outputs.
+                // Many need the registers for one half of the outputs. The second time, tiles that follow are asked for.
                 for (block, tile) in tiles.iter().enumerate() {
-                    fetch_half::<0, _>(tile, size_of_val(tiles));
-                    $add::<N, 0>(tile, rows.map(|row| &row[block]), &mut sums[0]);
+                    $add::<N, 0>((tile, 0), rows.map(|row| &row[block]), &mut sums[0]);
                 }
+                let bytes = size_of_val(tiles);
                 for (block, tile) in tiles.iter().enumerate() {
-                    fetch_half::<1, _>(tile, size_of_val(tiles));
-                    $add::<N, 1>(tile, rows.map(|row| &row[block]), &mut sums[1]);
+                    $add::<N, 1>((tile, bytes), rows.map(|row| &row[block]), &mut sums[1]);
                 }
             }
             put(sums, found);
@@ -64,11 +62,11 @@ over_tiles! {
     eight, Tile8, add_eight
 }
 
-/// Goes on with one half of the outputs.
+/// Goes on with one half of the outputs. Asks for every second line, of the tile or of what is so much further.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn add_four<const N: usize, const HALF: usize>(
-    tile: &Tile4,
+    (tile, further): (&Tile4, usize),
     x: [&ActivationBlock; N],
     sums: &mut [__m256; N],
 ) {
@@ -76,6 +74,7 @@ fn add_four<const N: usize, const HALF: usize>(
     // Eight products of 15 · 127 · 2 fit 16 bits.
     let mut dots = [_mm256_setzero_si256(); N];
     for (quad, pairs) in tile.quants.iter().enumerate() {
+        fetch_line(tile, 2 * quad + HALF, further);
         let pairs = unsigned(pairs.as_chunks().0[HALF]);
         let low = _mm256_and_si256(pairs, nibble);
         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
@@ -94,17 +93,18 @@ fn add_four<const N: usize, const HALF: usize>(
     }
 }
 
-/// Goes on with one half of the outputs.
+/// As [`add_four`].
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn add_eight<const N: usize, const HALF: usize>(
-    tile: &Tile8,
+    (tile, further): (&Tile8, usize),
     x: [&ActivationBlock; N],
     sums: &mut [__m256; N],
 ) {
     let ones = _mm256_set1_epi16(1);
     let mut dots = [_mm256_setzero_si256(); N];
     for (quad, weights) in tile.quants.iter().enumerate() {
+        fetch_line(tile, 2 * quad + HALF, further);
         let weights = signed(weights.as_chunks().0[HALF]);
         // One factor must have no sign: the other takes it.
         let sizes = _mm256_abs_epi8(weights);

@@ -14,7 +14,7 @@ use super::avx2::weigh_columns;
 use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Group, Tile4, Tile8};
-use super::registers::{cut_to, fetch, lanes_of, quad_of};
+use super::registers::{cut_to, fetch, fetch_line, lanes_of, quad_of};
 use super::{CHUNK, KEYS, LANES};
 
 /// Numbers in a register.
@@ -90,10 +90,10 @@ pub(super) fn four<const N: usize>(
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = cut_to(tiles.len(), rows);
     for (block, tile) in tiles.iter().enumerate() {
-        fetch(tile);
         let x = rows.map(|row| &row[block]);
         let mut dots = [_mm512_setzero_si512(); N];
         for (quad, pairs) in tile.quants.iter().enumerate() {
+            fetch_line(tile, quad, 0);
             let pairs = unsigned(*pairs);
             let low = _mm512_and_si512(pairs, nibble);
             let high = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), nibble);
@@ -107,6 +107,7 @@ pub(super) fn four<const N: usize>(
                 *dots = _mm512_dpbusd_epi32(*dots, high, x);
             }
         }
+        fetch_line(tile, 4, 0);
         let (scales, leasts) = (floats(tile.scales), floats(tile.leasts));
         for ((sums, dots), x) in sums.iter_mut().zip(dots).zip(x) {
             let dots = _mm512_cvtepi32_ps(dots);
@@ -128,19 +129,20 @@ pub(super) fn eight<const N: usize>(
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = cut_to(tiles.len(), rows);
     for (block, tile) in tiles.iter().enumerate() {
-        fetch(tile);
         // One factor must have no sign: 128 is added to the weights, and made up for.
         let mut dots = [_mm512_setzero_si512(); N];
         for (dots, row) in dots.iter_mut().zip(rows) {
             *dots = _mm512_set1_epi32(row[block].offset);
         }
         for (quad, weights) in tile.quants.iter().enumerate() {
+            fetch_line(tile, quad, 0);
             let weights = _mm512_xor_si512(signed(*weights), sign);
             for (dots, row) in dots.iter_mut().zip(rows) {
                 let x = _mm512_set1_epi32(quad_of(&row[block].quants, quad));
                 *dots = _mm512_dpbusd_epi32(*dots, weights, x);
             }
         }
+        fetch_line(tile, 8, 0);
         let scales = floats(tile.scales);
         for ((sums, dots), row) in sums.iter_mut().zip(dots).zip(rows) {
             let scales = _mm512_mul_ps(scales, _mm512_set1_ps(row[block].scale));

@@ -99,30 +99,28 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
 /// Bytes between what is read and what is asked for, into the nearest cache and into the one behind it.
 const AHEAD: [usize; 2] = [2048, 8192];
 
-/// Asks for the memory that a loop will come to soon: what it does with a tile is too little for the memory to be waited for.
+/// Asks for the memory that a loop will come to soon: what it does with it is too little for the memory to be waited for.
 #[inline(always)]
 pub(super) fn fetch<T: ?Sized>(numbers: &T) {
-    fetch_lines(numbers, (0, 1), 0);
+    for line in 0..size_of_val(numbers).div_ceil(LINE) {
+        fetch_line(numbers, line, 0);
+    }
 }
 
-/// The same in a loop that goes twice over tiles of so many `bytes`: asks for the even lines the first time, and the second time for the odd ones of the tiles
-/// that follow. The caches can wait for but a few lines at a time, and would wait for twice as many the first time, and for none the second.
-#[inline(always)]
-pub(super) fn fetch_half<const HALF: usize, T>(numbers: &T, bytes: usize) {
-    fetch_lines(numbers, (HALF, 2), HALF * bytes);
-}
-
-/// Asks for lines, one in so many. Each is asked for twice, since the nearest cache can wait for but a few of them, and for each as long as the memory takes.
+/// The same of one line, or of what stands so many bytes `further`, for loops that do much with what they read: caches can wait for but a few lines, so that
+/// it is slower to ask for many of them at once than for each in its time. A line is asked for twice, since the nearest cache can wait for the fewest, and for
+/// each as long as the memory takes.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]
-fn fetch_lines<T: ?Sized>(numbers: &T, (first, step): (usize, usize), further: usize) {
-    let [near, far] =
-        AHEAD.map(|ahead| std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(ahead + further));
-    for line in (first * LINE..size_of_val(numbers)).step_by(step * LINE) {
+pub(super) fn fetch_line<T: ?Sized>(numbers: &T, line: usize, further: usize) {
+    if line * LINE < size_of_val(numbers) {
+        let ahead = |ahead: usize| {
+            std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(ahead + further + line * LINE)
+        };
         // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(far.wrapping_add(line)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(ahead(AHEAD[1])) };
         // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(near.wrapping_add(line)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead(AHEAD[0])) };
     }
 }
 
