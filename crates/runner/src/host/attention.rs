@@ -9,6 +9,9 @@ use crate::kernels::{CHUNK, Isa, KEYS, Number, ask_for_parts};
 /// Of a chunk, values that are widened at a time, as many as the nearest cache holds.
 const PART: usize = 64;
 
+/// Tiles of keys between the one that is read and what is asked for: some 8 KB of halves, as many as of values.
+const AHEAD: usize = PART / KEYS;
+
 /// Numbers that a query has of some entries: its largest score, the sum of weights, and weighted values.
 pub(super) const fn partial(width: usize) -> usize {
     2 + width
@@ -115,25 +118,23 @@ impl<T: Number> Head<T> {
         let Scratch { weights, queries, keys, .. } = scratch;
         let weights = &mut weights[..seen.len()];
         debug_assert_eq!(queries.len(), seen.len() * self.head_dim(), "queries that were taken in");
-        let tiles = self.keys()[chunk * CHUNK / KEYS * self.head_dim()..].chunks(self.head_dim());
-        let mut following = tiles.clone().skip(1);
+        let tiles = self.keys_from(chunk).chunks(self.head_dim()).take(entries.div_ceil(KEYS));
         let widened = !T::IS_FLOAT && seen.len() > isa.queries();
-        for (tile, first) in tiles.zip((0..entries).step_by(KEYS)) {
-            let next = following.next().unwrap_or_default();
+        for (place, tile) in tiles.enumerate() {
+            let ahead = self.ahead_of_keys(chunk, place, entries);
+            let chunk = (place * KEYS, &mut *weights);
             if widened {
                 keys.resize(tile.len(), [0.0; KEYS]);
                 isa.widen(tile.as_flattened(), keys.as_flattened_mut());
-                scores(isa, keys, queries, (first, weights), &Reading::Near(next.as_flattened()));
+                scores(isa, keys, queries, chunk, &Reading::Near(ahead));
             } else {
-                scores(isa, tile, queries, (first, weights), &Reading::<T>::Far);
+                scores(isa, tile, queries, chunk, &Reading::<T, T>::Far(ahead));
             }
         }
-        let values = &self.values_from(chunk * CHUNK)[..entries.min(PART) * width(self.head_dim())];
         let padded = entries.next_multiple_of(KEYS);
         let rows = weights.iter_mut().zip(partials.chunks_mut(self.partial())).zip(seen);
-        for (place, ((weights, partial), seen_by)) in rows.enumerate() {
-            ask_for_parts(values, place..place + 1, seen.len());
-            let seen = seen_by.saturating_sub(chunk * CHUNK).min(entries);
+        for ((weights, partial), seen) in rows {
+            let seen = seen.saturating_sub(chunk * CHUNK).min(entries);
             let [largest, sum] = isa.soften(&mut weights[..padded], seen);
             partial[0] = largest;
             partial[1] = sum;
@@ -155,17 +156,16 @@ impl<T: Number> Head<T> {
         let (weights, width) = (&weights[..seen.len()], width(self.head_dim()));
         let widened = !T::IS_FLOAT && seen.len() > isa.queries();
         for first in (0..entries).step_by(PART) {
-            let count = PART.min(entries - first);
-            let (values, following) =
-                self.values_from(chunk * CHUNK + first).split_at(count * width);
-            let weights = (weights, first..first + count);
+            let part = first..(first + PART).min(entries);
+            let values = &self.values_from(chunk)[part.start * width..part.end * width];
+            let ahead = self.ahead_of_values(chunk, part.end, entries);
+            let weights = (weights, part);
             if widened {
-                let next = &following[..following.len().min(PART * width)];
                 floats.resize(values.len(), 0.0);
                 isa.widen(values, floats);
-                weigh(isa, floats, width, weights, partials, &Reading::Near(next));
+                weigh(isa, floats, width, weights, partials, &Reading::Near(ahead));
             } else {
-                weigh(isa, values, width, weights, partials, &Reading::<T>::Far);
+                weigh(isa, values, width, weights, partials, &Reading::<T, T>::Far(ahead));
             }
         }
     }
@@ -175,9 +175,38 @@ impl<T: Number> Head<T> {
         partial(width(self.head_dim()))
     }
 
-    /// Values from a slot on, of all that there is room for.
-    fn values_from(&self, slot: usize) -> &[T] {
-        &self.values()[slot * width(self.head_dim())..]
+    /// Keys from a chunk on, of all that there is room for.
+    fn keys_from(&self, chunk: usize) -> &[[T; KEYS]] {
+        self.keys().get(chunk * CHUNK / KEYS * self.head_dim()..).unwrap_or_default()
+    }
+
+    /// Values from a chunk on.
+    fn values_from(&self, chunk: usize) -> &[T] {
+        &self.values()[chunk * CHUNK * width(self.head_dim())..]
+    }
+
+    /// What is read some time after one of the tiles of a chunk's first `entries`: another tile, or the values that come after all of them.
+    fn ahead_of_keys(&self, chunk: usize, tile: usize, entries: usize) -> &[T] {
+        let tiles = entries.div_ceil(KEYS);
+        let later = tile + AHEAD.min(tiles);
+        let (rest, size) = if later < tiles {
+            let keys = self.keys_from(chunk).as_flattened();
+            (&keys[later * KEYS * self.head_dim()..], KEYS * self.head_dim())
+        } else {
+            let size = KEYS * width(self.head_dim());
+            (&self.values_from(chunk)[(later - tiles) * size..], size)
+        };
+        &rest[..rest.len().min(size)]
+    }
+
+    /// What is read after the values before `end`: others, or the next chunk's keys.
+    fn ahead_of_values(&self, chunk: usize, end: usize, entries: usize) -> &[T] {
+        let rest = if end < entries {
+            &self.values_from(chunk)[end * width(self.head_dim())..]
+        } else {
+            self.keys_from(chunk + 1).as_flattened()
+        };
+        &rest[..rest.len().min(PART * width(self.head_dim()))]
     }
 
     /// How many of a chunk's entries any of the queries sees.
@@ -187,23 +216,24 @@ impl<T: Number> Head<T> {
     }
 }
 
-/// Where numbers that a loop goes over come from.
+/// Where numbers that a loop goes over come from, and what will be wanted some time later, which is asked for meanwhile.
 #[derive(Debug)]
-enum Reading<'a, T> {
-    /// The memory: the loop asks for those that follow.
-    Far,
-    /// The nearest cache: these, which will be wanted next, are asked for meanwhile.
-    Near(&'a [T]),
+enum Reading<'a, T, U> {
+    /// The memory: the loop asks, as it goes.
+    Far(&'a [T]),
+    /// The nearest cache: there is time to ask between two loops.
+    Near(&'a [U]),
 }
 
-impl<T> Reading<'_, T> {
-    /// Before some of so many queries: whether the loop should ask.
-    fn begin(&self, rows: Range<usize>, of: usize) -> bool {
+impl<'a, T, U> Reading<'a, T, U> {
+    /// Before some of so many queries: what the loop should ask for.
+    fn begin(&self, rows: Range<usize>, of: usize) -> &'a [T] {
         match self {
-            Self::Far => rows.start == 0,
-            Self::Near(next) => {
-                ask_for_parts(next, rows, of);
-                false
+            Self::Far(ahead) if rows.start == 0 => ahead,
+            Self::Far(_) => &[],
+            Self::Near(ahead) => {
+                ask_for_parts(ahead, rows, of);
+                &[]
             }
         }
     }
@@ -219,15 +249,15 @@ fn scores<T: Number, U>(
     tile: &[[T; KEYS]],
     queries: &[f32],
     (first, chunk): (usize, &mut [[f32; CHUNK]]),
-    reading: &Reading<'_, U>,
+    reading: &Reading<'_, T, U>,
 ) {
     let (mut row, count) = (0, chunk.len());
     while row < count {
         let block = block(isa, count - row);
-        let far = reading.begin(row..row + block, count);
+        let ahead = reading.begin(row..row + block, count);
         let queries = &queries[row * tile.len()..];
         for_block!(block, N => if let Some(chunk) = chunk[row..].first_chunk_mut::<N>() {
-            isa.scores(tile, &queries.as_chunks::<N>().0[..tile.len()], (first, chunk), far);
+            isa.scores(tile, &queries.as_chunks::<N>().0[..tile.len()], (first, chunk), ahead);
         });
         row += block;
     }
@@ -245,15 +275,15 @@ fn weigh<T: Number, U>(
     width: usize,
     (weights, entries): (&[[f32; CHUNK]], Range<usize>),
     partials: &mut [f32],
-    reading: &Reading<'_, U>,
+    reading: &Reading<'_, T, U>,
 ) {
     let (mut row, stride) = (0, partial(width));
     while row < weights.len() {
         let block = block(isa, weights.len() - row);
-        let far = reading.begin(row..row + block, weights.len());
+        let ahead = reading.begin(row..row + block, weights.len());
         let out = (&mut partials[row * stride + 2..], stride);
         for_block!(block, N => if let Some(weights) = weights[row..].first_chunk::<N>() {
-            isa.weigh(values, width, (weights, entries.clone()), out, far);
+            isa.weigh(values, width, (weights, entries.clone()), out, ahead);
         });
         row += block;
     }

@@ -14,8 +14,8 @@ use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Group, Tile4, Tile8};
 use super::registers::{
-    cut_to, fetch, fetch_line, floats, halves, lanes_of, largest, quad_of, quants_of, register,
-    signed, sum_of, unsigned,
+    cut_to, fetch_ahead, fetch_line, floats, halves, lanes_of, largest, quad_of, quants_of,
+    register, rows_of, signed, sum_of, unsigned,
 };
 use super::{CHUNK, KEYS, LANES};
 
@@ -154,12 +154,13 @@ pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
     queries: &[[f32; N]],
     (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
-    far: bool,
+    ahead: &[T],
 ) {
     let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; N];
+    let mut ahead = ahead.chunks_exact(KEYS);
     for (keys, queries) in tile.iter().zip(queries) {
-        if far {
-            fetch(keys);
+        if let Some(ahead) = ahead.next() {
+            fetch_ahead(keys, ahead);
         }
         let mut x = [_mm256_setzero_ps(); N];
         for (x, query) in x.iter_mut().zip(queries) {
@@ -187,17 +188,17 @@ pub(super) fn weigh<T: Number, const N: usize>(
     width: usize,
     (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
-    far: bool,
+    ahead: &[T],
 ) {
     let mut column = 0;
     while column + 4 * LANES <= width {
         let weights = (weights, entries.clone());
-        weigh_columns::<T, N, 4>((values, width), column, weights, (out, stride), far);
+        weigh_columns::<T, N, 4>((values, width), column, weights, (out, stride), ahead);
         column += 4 * LANES;
     }
     while column < width {
         let weights = (weights, entries.clone());
-        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride), far);
+        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride), ahead);
         column += LANES;
     }
 }
@@ -210,7 +211,7 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
     column: usize,
     (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
-    far: bool,
+    ahead: &[T],
 ) {
     let mut sums = [[_mm256_setzero_ps(); PARTS]; N];
     for (row, sums) in sums.iter_mut().enumerate() {
@@ -219,14 +220,13 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
             *sum = register(Eight::Floats(out));
         }
     }
-    // A bound that is known: no weight is looked up in vain.
-    let entries = entries.start..entries.end.min(CHUNK);
-    for (value, entry) in values.chunks_exact(width).zip(entries) {
-        if far && column == 0 {
-            // Memory comes by the line, so all that later columns will read as well.
-            fetch(value);
-        }
+    let weights = rows_of(weights, entries);
+    let mut ahead = ahead.chunks_exact(width);
+    for (value, entry) in values.chunks_exact(width).zip(0..weights[0].len()) {
         let value = &value[column..][..PARTS * LANES];
+        if let Some(ahead) = ahead.next() {
+            fetch_ahead(value, &ahead[column..][..PARTS * LANES]);
+        }
         let mut x = [_mm256_setzero_ps(); N];
         for (x, weights) in x.iter_mut().zip(weights) {
             *x = _mm256_set1_ps(weights[entry]);

@@ -14,7 +14,7 @@ use super::avx2::weigh_columns;
 use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Group, Tile4, Tile8};
-use super::registers::{cut_to, fetch, fetch_line, lanes_of, quad_of};
+use super::registers::{cut_to, fetch, fetch_ahead, fetch_line, lanes_of, quad_of, rows_of};
 use super::{CHUNK, KEYS, LANES};
 
 /// Numbers in a register.
@@ -31,7 +31,7 @@ fn register(x: Sixteen<'_>) -> __m512 {
         Sixteen::Halves(x) => {
             // SAFETY: both are 32 bytes, and any bits are a value of either.
             let halves = unsafe { std::mem::transmute::<[f16; 16], __m256i>(*x) };
-            _mm512_cvtph_ps(halves)
+            widen_halves(halves)
         }
     }
 }
@@ -67,7 +67,14 @@ fn signed(bytes: [i8; 64]) -> __m512i {
 fn floats(halves: [u16; 16]) -> __m512 {
     // SAFETY: both are 32 bytes, and any bits are a value of either.
     let halves = unsafe { std::mem::transmute::<[u16; 16], __m256i>(halves) };
-    _mm512_cvtph_ps(halves)
+    widen_halves(halves)
+}
+
+/// The same as `_mm512_cvtph_ps`, whose instruction cannot read memory itself: it says that it raises no exceptions, and needs one more for it.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn widen_halves(halves: __m256i) -> __m512 {
+    _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(halves)
 }
 
 /// Puts registers down.
@@ -184,12 +191,13 @@ pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
     queries: &[[f32; N]],
     (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
-    far: bool,
+    ahead: &[T],
 ) {
     let mut sums = [[_mm512_setzero_ps(); KEYS / WIDE]; N];
+    let mut ahead = ahead.chunks_exact(KEYS);
     for (keys, queries) in tile.iter().zip(queries) {
-        if far {
-            fetch(keys);
+        if let Some(ahead) = ahead.next() {
+            fetch_ahead(keys, ahead);
         }
         let keys = keys.as_chunks::<WIDE>().0;
         let keys = [register(T::sixteen(&keys[0])), register(T::sixteen(&keys[1]))];
@@ -214,21 +222,22 @@ pub(super) fn weigh<T: Number, const N: usize>(
     width: usize,
     (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
-    far: bool,
+    ahead: &[T],
 ) {
     let mut column = 0;
     while column + 4 * WIDE <= width {
         let weights = (weights, entries.clone());
-        weigh_wide::<T, N, 4>((values, width), column, weights, (out, stride), far);
+        weigh_wide::<T, N, 4>((values, width), column, weights, (out, stride), ahead);
         column += 4 * WIDE;
     }
     while column + WIDE <= width {
         let weights = (weights, entries.clone());
-        weigh_wide::<T, N, 1>((values, width), column, weights, (out, stride), far);
+        weigh_wide::<T, N, 1>((values, width), column, weights, (out, stride), ahead);
         column += WIDE;
     }
     if column < width {
-        weigh_columns::<T, N, 1>((values, width), column, (weights, entries), (out, stride), far);
+        let weights = (weights, entries);
+        weigh_columns::<T, N, 1>((values, width), column, weights, (out, stride), ahead);
     }
 }
 
@@ -240,7 +249,7 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
     column: usize,
     (weights, entries): (&[[f32; CHUNK]; N], Range<usize>),
     (out, stride): (&mut [f32], usize),
-    far: bool,
+    ahead: &[T],
 ) {
     let mut sums = [[_mm512_setzero_ps(); PARTS]; N];
     for (row, sums) in sums.iter_mut().enumerate() {
@@ -249,15 +258,15 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
             *sum = register(Sixteen::Floats(out));
         }
     }
-    // A bound that is known: no weight is looked up in vain.
-    let entries = entries.start..entries.end.min(CHUNK);
-    for (value, entry) in values.chunks_exact(width).zip(entries) {
-        let value = value[column..][..PARTS * WIDE].as_chunks::<WIDE>().0;
-        if far {
-            fetch(value);
+    let weights = rows_of(weights, entries);
+    let mut ahead = ahead.chunks_exact(width);
+    for (value, entry) in values.chunks_exact(width).zip(0..weights[0].len()) {
+        let value = &value[column..][..PARTS * WIDE];
+        if let Some(ahead) = ahead.next() {
+            fetch_ahead(value, &ahead[column..][..PARTS * WIDE]);
         }
         let mut parts = [_mm512_setzero_ps(); PARTS];
-        for (part, value) in parts.iter_mut().zip(value) {
+        for (part, value) in parts.iter_mut().zip(value.as_chunks().0) {
             *part = register(T::sixteen(value));
         }
         for (sums, weights) in sums.iter_mut().zip(weights) {

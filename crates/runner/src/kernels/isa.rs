@@ -198,7 +198,7 @@ impl Isa {
         );
     }
 
-    /// As [`scalar::scores`]. Where keys come from `far`, what follows them is asked for meanwhile.
+    /// As [`scalar::scores`]. Meanwhile asks for what is read some time `ahead`, which has as many numbers if any.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(unused_variables, reason = "who asks for memory")
@@ -208,13 +208,13 @@ impl Isa {
         tile: &[[T; KEYS]],
         queries: &[[f32; N]],
         chunk: (usize, &mut [[f32; CHUNK]; N]),
-        far: bool,
+        ahead: &[T],
     ) {
         dispatch!(
             self,
             scalar::scores(tile, queries, chunk),
-            avx2::scores(tile, queries, chunk, far),
-            avx512::scores(tile, queries, chunk, far)
+            avx2::scores(tile, queries, chunk, ahead),
+            avx512::scores(tile, queries, chunk, ahead)
         );
     }
 
@@ -228,7 +228,7 @@ impl Isa {
         )
     }
 
-    /// As [`scalar::weigh`]. Where values come from `far`, what follows them is asked for meanwhile.
+    /// As [`scalar::weigh`]. Asks for memory as [`Self::scores`] does.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(unused_variables, reason = "who asks for memory")
@@ -239,13 +239,13 @@ impl Isa {
         width: usize,
         weights: (&[[f32; CHUNK]; N], Range<usize>),
         out: (&mut [f32], usize),
-        far: bool,
+        ahead: &[T],
     ) {
         dispatch!(
             self,
             scalar::weigh(values, width, weights, out),
-            avx2::weigh(values, width, weights, out, far),
-            avx512::weigh(values, width, weights, out, far)
+            avx2::weigh(values, width, weights, out, ahead),
+            avx512::weigh(values, width, weights, out, ahead)
         );
     }
 

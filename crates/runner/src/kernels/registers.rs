@@ -5,12 +5,14 @@
 #[allow(clippy::wildcard_imports, reason = "instructions")]
 use std::arch::x86_64::*;
 
+use std::ops::Range;
+
 use half::f16;
 
-use super::LINE;
 use super::lanes::Lanes;
 use super::number::Eight;
 use super::packed::Group;
+use super::{CHUNK, LINE};
 
 #[allow(unsafe_code, reason = "an array as a register")]
 #[target_feature(enable = "avx2")]
@@ -101,7 +103,7 @@ const AHEAD: [usize; 2] = [2048, 8192];
 
 /// Asks for the memory that a loop will come to soon: what it does with it is too little for the memory to be waited for.
 #[inline(always)]
-pub(super) fn fetch<T: ?Sized>(numbers: &T) {
+pub(super) fn fetch<T>(numbers: &T) {
     for line in 0..size_of_val(numbers).div_ceil(LINE) {
         fetch_line(numbers, line, 0);
     }
@@ -110,18 +112,32 @@ pub(super) fn fetch<T: ?Sized>(numbers: &T) {
 /// The same of one line, or of what stands so many bytes `further`, for loops that do much with what they read: caches can wait for but a few lines, so that
 /// it is slower to ask for many of them at once than for each in its time. A line is asked for twice, since the nearest cache can wait for the fewest, and for
 /// each as long as the memory takes.
+#[inline(always)]
+pub(super) fn fetch_line<T>(numbers: &T, line: usize, further: usize) {
+    if line * LINE < size_of_val(numbers) {
+        ask::<_MM_HINT_T1>(numbers, AHEAD[1] + further + line * LINE);
+        ask::<_MM_HINT_T0>(numbers, AHEAD[0] + further + line * LINE);
+    }
+}
+
+/// Asks for what stands a little behind some numbers, for the nearest cache, and for what is read some time after them, for the one behind it.
+#[inline(always)]
+pub(super) fn fetch_ahead<T>(numbers: &[T], ahead: &[T]) {
+    for line in (0..size_of_val(numbers)).step_by(LINE) {
+        ask::<_MM_HINT_T0>(numbers, AHEAD[0] + line);
+    }
+    for line in (0..size_of_val(ahead)).step_by(LINE) {
+        ask::<_MM_HINT_T1>(ahead, line);
+    }
+}
+
+/// Asks for the line so many bytes behind the first of some numbers.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]
-pub(super) fn fetch_line<T: ?Sized>(numbers: &T, line: usize, further: usize) {
-    if line * LINE < size_of_val(numbers) {
-        let ahead = |ahead: usize| {
-            std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(ahead + further + line * LINE)
-        };
-        // SAFETY: a hint, which may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(ahead(AHEAD[1])) };
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead(AHEAD[0])) };
-    }
+fn ask<const HINT: i32>(numbers: &impl ?Sized, bytes: usize) {
+    let line = std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(bytes);
+    // SAFETY: a hint, which may name any address.
+    unsafe { _mm_prefetch::<HINT>(line) }
 }
 
 /// Rows of one length, so that no loop checks it.
@@ -131,6 +147,16 @@ pub(super) fn cut_to<T, const N: usize>(count: usize, mut rows: [&[T]; N]) -> [&
         *row = &row[..count];
     }
     rows
+}
+
+/// The same part of each row; the part may be empty.
+#[inline(always)]
+pub(super) fn rows_of<const N: usize>(rows: &[[f32; CHUNK]; N], part: Range<usize>) -> [&[f32]; N] {
+    let mut parts = [[].as_slice(); N];
+    for (part_of, row) in parts.iter_mut().zip(rows) {
+        *part_of = &row[part.clone()];
+    }
+    parts
 }
 
 /// Four activations as one number.

@@ -32,9 +32,9 @@ fn scores<T: Number, const N: usize>(
     queries: [&[f32]; N],
 ) -> [[f32; CHUNK]; N] {
     let mut chunk = [[7.0; CHUNK]; N];
-    isa.scores(tile, &side_by_side(queries), (FIRST, &mut chunk), false);
+    isa.scores(tile, &side_by_side(queries), (FIRST, &mut chunk), &[]);
     let mut asking = [[7.0; CHUNK]; N];
-    isa.scores(tile, &side_by_side(queries), (FIRST, &mut asking), true);
+    isa.scores(tile, &side_by_side(queries), (FIRST, &mut asking), tile.as_flattened());
     assert_eq!(chunk.map(|row| bits(&row)), asking.map(|row| bits(&row)), "asking ahead");
     for row in &chunk {
         let others = row[..FIRST].iter().chain(&row[FIRST + KEYS..]);
@@ -63,16 +63,16 @@ fn loops<T: Number>(isa: Isa, head_dim: usize) -> Vec<Vec<u32>> {
     let mut out = random(3 * (width + 2), 11);
     let mut alone = out.clone();
     let all = (&weights, entries.clone());
-    isa.weigh(&values, width, all, (&mut out, width + 2), false);
+    isa.weigh(&values, width, all, (&mut out, width + 2), &[]);
     let of_one = (&[weights[1]], entries.clone());
-    isa.weigh(&values, width, of_one, (&mut alone[width + 2..], width + 2), true);
+    isa.weigh(&values, width, of_one, (&mut alone[width + 2..], width + 2), &values);
     let mut six = random(6 * (width + 2), 11);
     let of_six = ([0, 1, 2, 0, 1, 2].map(|row| weights[row]), entries.clone());
-    isa.weigh(&values, width, (&of_six.0, of_six.1), (&mut six, width + 2), false);
+    isa.weigh(&values, width, (&of_six.0, of_six.1), (&mut six, width + 2), &[]);
     assert_eq!(bits(&six[..3 * (width + 2)]), bits(&out), "queries in more company");
     let mut two = random(2 * (width + 2), 11);
     let of_two = (&[weights[0], weights[1]], entries);
-    isa.weigh(&values, width, of_two, (&mut two, width + 2), true);
+    isa.weigh(&values, width, of_two, (&mut two, width + 2), &values);
     assert_eq!(bits(&two), bits(&out[..2 * (width + 2)]), "queries in less company");
     let second = width + 2..2 * width + 2;
     assert_eq!(bits(&out[second.clone()]), bits(&alone[second]), "a query in company");
