@@ -192,11 +192,11 @@ impl BlockProducts {
         rows: usize,
         threads: usize,
     ) -> Result<Self> {
-        let mut shelf = Shelf::default();
+        let mut shelves: Vec<Shelf> = (0..threads).map(|_| Shelf::default()).collect();
         let matrix = |_| {
             let weight = Tensor::randn(0f32, 1.0, (outputs, inputs), &Device::Cpu)?;
             let stored = Stored::of(&QTensor::quantize(&weight, kind)?)?;
-            Packed::new(&stored, &mut shelf).map_err(Error::Memory)
+            Packed::new(&stored, &mut shelves).map_err(Error::Memory)
         };
         Ok(Self {
             matrices: (0..matrices).map(matrix).collect::<Result<_>>()?,

@@ -110,8 +110,9 @@ impl Decoder {
 
     /// Reads the weights.
     pub(crate) fn new(config: &Config, tensors: &mut Tensors, weights: Weights) -> Result<Self> {
-        let mut reader =
-            Reader { tensors, weights, shelf: Shelf::default(), epsilon: config.norm_epsilon };
+        let host = Host::new(rayon::current_num_threads());
+        let shelves = (0..host.team.threads()).map(|_| Shelf::default()).collect();
+        let mut reader = Reader { tensors, weights, shelves, epsilon: config.norm_epsilon };
         let layers = (0..config.layers).map(|index| Layer::new(config, index, &mut reader));
         let layers: Vec<Layer> = layers.collect::<Result<_>>()?;
         let quantised = layers.iter().any(Layer::is_quantised);
@@ -122,7 +123,7 @@ impl Decoder {
             norm: reader.norm("model.norm.weight")?,
             head: if config.tied { None } else { Some(reader.matrix("lm_head.weight")?) },
             frequencies: frequencies(config, tensors.rope_divisors()?.as_deref()),
-            host: Host::new(rayon::current_num_threads()),
+            host,
             config: config.clone(),
         })
     }
@@ -170,8 +171,8 @@ impl Layer {
 struct Reader<'a, 'b> {
     tensors: &'a mut Tensors<'b>,
     weights: Weights,
-    /// Where all matrices stand, in the order in which they are used.
-    shelf: Shelf,
+    /// Where the threads' parts of all matrices stand, in the order in which they are used.
+    shelves: Vec<Shelf>,
     epsilon: f32,
 }
 
@@ -184,10 +185,10 @@ impl Reader<'_, '_> {
             Weights::Native => self.tensors.stored(name)?,
         };
         let packed = if let Some(stored) = stored {
-            Packed::new(&stored, &mut self.shelf)
+            Packed::new(&stored, &mut self.shelves)
         } else {
             let tensor = self.tensors.read(name)?;
-            Packed::floats(&numbers(&tensor)?, tensor.dims2()?, &mut self.shelf)
+            Packed::floats(&numbers(&tensor)?, tensor.dims2()?, &mut self.shelves)
         };
         packed.map_err(Error::Memory)
     }

@@ -14,12 +14,16 @@ struct Part {
     end: usize,
 }
 
+/// One of the contiguous parts, of one size if possible, that `0..count` is cut into.
+pub(super) fn part_of(count: usize, part: usize, parts: usize) -> Range<usize> {
+    count * part / parts..count * (part + 1) / parts
+}
+
 impl Parts {
     /// `0..count` in contiguous parts.
     pub(super) fn new(count: usize, parts: usize) -> Self {
-        let start = |part| count * part / parts;
-        let part = |part| Part { next: AtomicUsize::new(start(part)), end: start(part + 1) };
-        Self((0..parts).map(part).collect())
+        let ranges = (0..parts).map(|part| part_of(count, part, parts));
+        Self(ranges.map(|range| Part { next: range.start.into(), end: range.end }).collect())
     }
 
     /// The next `size` numbers of a part, or of one after it, or what is left there; nobody else gets them.

@@ -17,6 +17,7 @@ mod items;
 mod lanes;
 mod number;
 mod packed;
+mod parted;
 mod region;
 #[cfg(target_arch = "x86_64")]
 mod registers;

@@ -7,7 +7,9 @@ use half::f16;
 
 use super::activations::ActivationBlock;
 use super::columns::Columns;
-use super::region::{Plain, Run, Shelf};
+use super::items::part_of;
+use super::parted::Parted;
+use super::region::{Plain, Shelf};
 use super::stored::{Blocks, Stored, least_of_q4_0};
 use super::{Activations, BLOCK, Host, Isa, OUTPUTS};
 
@@ -30,9 +32,9 @@ pub(crate) struct Packed {
 
 #[derive(Debug)]
 enum Tiles {
-    Four(Run<Tile4>),   // (outputs / 16, inputs / 32)
-    Eight(Run<Tile8>),  // (outputs / 16, inputs / 32)
-    Floats(Run<Group>), // (outputs / 16, inputs)
+    Four(Parted<Tile4>),   // (outputs / 16, inputs / 32)
+    Eight(Parted<Tile8>),  // (outputs / 16, inputs / 32)
+    Floats(Parted<Group>), // (outputs / 16, inputs)
 }
 
 /// A number for each of the outputs that are computed together.
@@ -64,31 +66,34 @@ unsafe impl Plain for Tile4 {}
 unsafe impl Plain for Tile8 {}
 
 impl Packed {
-    /// Packs a matrix; `inputs` must be a multiple of [`BLOCK`], and `bytes` as many as that takes.
+    /// Packs a matrix, with a part of it on each shelf; `inputs` must be a multiple of [`BLOCK`], and `bytes` as many as that takes.
     ///
     /// # Errors
     /// Too little memory.
-    pub(crate) fn new(stored: &Stored, shelf: &mut Shelf) -> io::Result<Self> {
+    pub(crate) fn new(stored: &Stored, shelves: &mut [Shelf]) -> io::Result<Self> {
         let Stored { blocks: kind, outputs, inputs, .. } = *stored;
         assert!(inputs.is_multiple_of(BLOCK), "rows of whole blocks");
         let blocks = inputs / BLOCK;
         assert_eq!(stored.bytes.len(), outputs * blocks * kind.bytes(), "bytes of a matrix");
-        let count = outputs.div_ceil(OUTPUTS) * blocks;
+        let groups = outputs.div_ceil(OUTPUTS);
         // Rows that are missing in the last tile weigh nothing.
-        let places = (0..outputs).flat_map(|row| (0..blocks).map(move |block| (row, block)));
-        let places = places.map(|(row, block)| {
-            let tile = row / OUTPUTS * blocks + block;
-            (tile, row % OUTPUTS, stored.block(row, block))
-        });
         let tiles = match kind {
             Blocks::Q8_0 => {
-                let mut tiles = shelf.run::<Tile8>(count)?;
-                places.for_each(|(tile, lane, block)| tiles[tile].set(lane, block));
+                let mut tiles = Parted::<Tile8>::new(groups, blocks, shelves)?;
+                for row in 0..outputs {
+                    for (block, tile) in tiles.group_mut(row / OUTPUTS).iter_mut().enumerate() {
+                        tile.set(row % OUTPUTS, stored.block(row, block));
+                    }
+                }
                 Tiles::Eight(tiles)
             }
             Blocks::Q4_0 | Blocks::Q4_1 => {
-                let mut tiles = shelf.run::<Tile4>(count)?;
-                places.for_each(|(tile, lane, block)| tiles[tile].set(lane, kind, block));
+                let mut tiles = Parted::<Tile4>::new(groups, blocks, shelves)?;
+                for row in 0..outputs {
+                    for (block, tile) in tiles.group_mut(row / OUTPUTS).iter_mut().enumerate() {
+                        tile.set(row % OUTPUTS, kind, stored.block(row, block));
+                    }
+                }
                 Tiles::Four(tiles)
             }
         };
@@ -102,12 +107,12 @@ impl Packed {
     pub(crate) fn floats(
         weights: &[f32],
         (outputs, inputs): (usize, usize),
-        shelf: &mut Shelf,
+        shelves: &mut [Shelf],
     ) -> io::Result<Self> {
         assert_eq!(weights.len(), outputs * inputs, "weights of a matrix");
-        let mut tiles = shelf.run::<Group>(outputs.div_ceil(OUTPUTS) * inputs)?;
+        let mut tiles = Parted::<Group>::new(outputs.div_ceil(OUTPUTS), inputs, shelves)?;
         for (output, row) in weights.chunks(inputs).enumerate() {
-            for (tile, weight) in tiles[output / OUTPUTS * inputs..].iter_mut().zip(row) {
+            for (tile, weight) in tiles.group_mut(output / OUTPUTS).iter_mut().zip(row) {
                 tile[output % OUTPUTS] = *weight;
             }
         }
@@ -133,20 +138,19 @@ impl Packed {
     /// A row of the matrix, `(inputs,)`.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let (group, lane) = (row / OUTPUTS, row % OUTPUTS);
-        let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
         match &self.tiles {
             Tiles::Four(tiles) => {
-                for (tile, out) in tiles[blocks].iter().zip(out.as_chunks_mut().0) {
+                for (tile, out) in tiles.group(group).iter().zip(out.as_chunks_mut().0) {
                     tile.row(lane, out);
                 }
             }
             Tiles::Eight(tiles) => {
-                for (tile, out) in tiles[blocks].iter().zip(out.as_chunks_mut().0) {
+                for (tile, out) in tiles.group(group).iter().zip(out.as_chunks_mut().0) {
                     tile.row(lane, out);
                 }
             }
             Tiles::Floats(tiles) => {
-                for (tile, out) in tiles[group * self.inputs..].iter().zip(out) {
+                for (tile, out) in tiles.group(group).iter().zip(out) {
                     *out = tile[lane];
                 }
             }
@@ -198,14 +202,10 @@ impl Packed {
         let Some((found, rest)) = found.split_first_chunk_mut::<N>() else { return &mut [] };
         let first = *row;
         *row += N;
-        let blocks = group * (self.inputs / BLOCK)..(group + 1) * (self.inputs / BLOCK);
         match &self.tiles {
-            Tiles::Four(tiles) => isa.four(&tiles[blocks], x.blocks(first), found),
-            Tiles::Eight(tiles) => isa.eight(&tiles[blocks], x.blocks(first), found),
-            Tiles::Floats(tiles) => {
-                let tiles = &tiles[group * self.inputs..(group + 1) * self.inputs];
-                isa.dense(tiles, x.floats(first), found);
-            }
+            Tiles::Four(tiles) => isa.four(tiles.group(group), x.blocks(first), found),
+            Tiles::Eight(tiles) => isa.eight(tiles.group(group), x.blocks(first), found),
+            Tiles::Floats(tiles) => isa.dense(tiles.group(group), x.floats(first), found),
         }
         rest
     }
@@ -293,10 +293,14 @@ pub(crate) fn products(
 ) {
     let out = Columns::new(out, matrices.iter().map(|matrix| matrix.outputs).sum());
     let mut places = Vec::with_capacity(matrices.iter().map(|matrix| matrix.groups()).sum());
-    let mut first = 0;
-    for matrix in matrices {
-        places.extend((0..matrix.groups()).map(|group| (*matrix, group, first)));
-        first += matrix.outputs;
+    let threads = host.team.threads();
+    for thread in 0..threads {
+        let mut first = 0;
+        for matrix in matrices {
+            let groups = part_of(matrix.groups(), thread, threads);
+            places.extend(groups.map(|group| (*matrix, group, first)));
+            first += matrix.outputs;
+        }
     }
     host.team.share(
         places.len(),

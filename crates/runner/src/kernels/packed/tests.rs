@@ -6,6 +6,11 @@ use super::*;
 
 const KINDS: [GgmlDType; 3] = [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0];
 
+/// As for three threads.
+fn shelves() -> [Shelf; 3] {
+    std::array::from_fn(|_| Shelf::default())
+}
+
 fn random(count: usize, seed: u64) -> Vec<f32> {
     let number =
         |i: usize| (zoo::stream(&[seed, i as u64]) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
@@ -37,11 +42,11 @@ fn matrices(outputs: usize, inputs: usize) -> Vec<(String, Packed, Vec<f32>)> {
         .into_iter()
         .map(|kind| {
             let (stored, meant) = stored(kind, outputs, inputs);
-            (format!("{kind:?}"), Packed::new(&stored, &mut Shelf::default()).unwrap(), meant)
+            (format!("{kind:?}"), Packed::new(&stored, &mut shelves()).unwrap(), meant)
         })
         .collect();
     let weights = random(outputs * inputs, 1);
-    let floats = Packed::floats(&weights, (outputs, inputs), &mut Shelf::default()).unwrap();
+    let floats = Packed::floats(&weights, (outputs, inputs), &mut shelves()).unwrap();
     matrices.push(("F32".to_owned(), floats, weights));
     matrices
 }
@@ -101,7 +106,7 @@ fn a_row_of_a_matrix_is_what_its_tiles_stand_for() {
 #[test]
 fn every_way_of_computing_gives_the_same_bits() {
     let (outputs, inputs) = (75, 160);
-    let next = Packed::floats(&vec![0.0; outputs], (1, outputs), &mut Shelf::default()).unwrap();
+    let next = Packed::floats(&vec![0.0; outputs], (1, outputs), &mut shelves()).unwrap();
     for ((kind, one, _), (_, two, _)) in
         matrices(outputs, inputs).iter().zip(&matrices(outputs, inputs))
     {
@@ -125,7 +130,7 @@ fn every_way_of_computing_gives_the_same_bits() {
 
 #[test]
 fn what_passes_a_gate_is_quantised_as_any_row_is() {
-    let mut shelf = Shelf::default();
+    let mut shelf = shelves();
     let [gate, up] =
         [1, 2].map(|seed| Packed::floats(&random(96 * 40, seed), (96, 40), &mut shelf).unwrap());
     let plain = Packed::floats(&random(8 * 96, 3), (8, 96), &mut shelf).unwrap();
@@ -143,7 +148,7 @@ fn what_passes_a_gate_is_quantised_as_any_row_is() {
 #[test]
 fn activations_are_the_same_by_any_instructions() {
     let (x, weight) = (random(40 * 64, 4), random(64, 5));
-    let matrix = Packed::new(&stored(GgmlDType::Q8_0, 8, 64).0, &mut Shelf::default()).unwrap();
+    let matrix = Packed::new(&stored(GgmlDType::Q8_0, 8, 64).0, &mut shelves()).unwrap();
     let norm = Norm { weight, epsilon: 1e-5 };
     let ways = ways();
     let of = |host| {
@@ -152,7 +157,7 @@ fn activations_are_the_same_by_any_instructions() {
     };
     assert!(ways.iter().all(|host| of(host) == of(&ways[0])));
     // For matrices of both kinds there are both forms, for those of one kind its own.
-    let floats = Packed::floats(&random(8 * 64, 6), (8, 64), &mut Shelf::default()).unwrap();
+    let floats = Packed::floats(&random(8 * 64, 6), (8, 64), &mut shelves()).unwrap();
     let [quantised, plain, both] = [&[&matrix][..], &[&floats], &[&matrix, &floats]]
         .map(|matrices| Activations::normed(&ways[0], &x, &norm, matrices));
     for row in 0..40 {
