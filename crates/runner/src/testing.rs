@@ -192,7 +192,8 @@ impl BlockProducts {
         rows: usize,
         threads: usize,
     ) -> Result<Self> {
-        let mut shelves: Vec<Shelf> = (0..threads).map(|_| Shelf::default()).collect();
+        let host = Host::new(threads);
+        let mut shelves: Vec<Shelf> = (0..host.team.threads()).map(|_| Shelf::default()).collect();
         let matrix = |_| {
             let weight = Tensor::randn(0f32, 1.0, (outputs, inputs), &Device::Cpu)?;
             let stored = Stored::of(&QTensor::quantize(&weight, kind)?)?;
@@ -202,7 +203,7 @@ impl BlockProducts {
             matrices: (0..matrices).map(matrix).collect::<Result<_>>()?,
             x: (0..rows * inputs).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect(),
             out: vec![0.0; rows * outputs],
-            host: Host::new(threads),
+            host,
         })
     }
 

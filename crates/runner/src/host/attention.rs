@@ -10,7 +10,7 @@ use crate::kernels::{CHUNK, Isa, KEYS, Number, ask_for_parts};
 const PART: usize = 64;
 
 /// Tiles of keys between the one that is read and what is asked for: some 8 KB of halves, as many as of values.
-const AHEAD: usize = PART / KEYS;
+const TILES_AHEAD: usize = PART / KEYS;
 
 /// Numbers that a query has of some entries: its largest score, the sum of weights, and weighted values.
 pub(super) const fn partial(width: usize) -> usize {
@@ -188,7 +188,7 @@ impl<T: Number> Head<T> {
     /// What is read some time after one of the tiles of a chunk's first `entries`: another tile, or the values that come after all of them.
     fn ahead_of_keys(&self, chunk: usize, tile: usize, entries: usize) -> &[T] {
         let tiles = entries.div_ceil(KEYS);
-        let later = tile + AHEAD.min(tiles);
+        let later = tile + TILES_AHEAD.min(tiles);
         let (rest, size) = if later < tiles {
             let keys = self.keys_from(chunk).as_flattened();
             (&keys[later * KEYS * self.head_dim()..], KEYS * self.head_dim())
@@ -199,12 +199,14 @@ impl<T: Number> Head<T> {
         &rest[..rest.len().min(size)]
     }
 
-    /// What is read after the values before `end`: others, or the next chunk's keys.
+    /// What is read after the values before `end`: others, or the next chunk's keys, if there is one.
     fn ahead_of_values(&self, chunk: usize, end: usize, entries: usize) -> &[T] {
         let rest = if end < entries {
             &self.values_from(chunk)[end * width(self.head_dim())..]
-        } else {
+        } else if entries == CHUNK {
             self.keys_from(chunk + 1).as_flattened()
+        } else {
+            &[]
         };
         &rest[..rest.len().min(PART * width(self.head_dim()))]
     }

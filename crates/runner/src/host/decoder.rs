@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Attend, Numbers, Rows, Turn};
+use super::{Attend, Finish, Numbers, Rows};
 use crate::kernels::{Activations, Host, Norm, Packed, Shelf, Then, gated, products};
 use crate::llama::{EMBEDDING, Wanted, layer_tensor};
 use crate::rope::{Rotation, frequencies};
@@ -60,9 +60,9 @@ impl Decoder {
             let matrices = [&layer.q, &layer.k, &layer.v];
             let normed = Activations::normed(host, &x, &layer.attention_norm, &matrices);
             products(host, &matrices, &normed, (&mut qkv, Then::Replace));
-            let turn = Turn { bias: layer.qkv_bias.as_deref(), rotation: &rotation };
+            let finish = Finish { bias: layer.qkv_bias.as_deref(), rotation: &rotation };
             let mut attended = Activations::blank(rows, query_width, &[&layer.output]);
-            attend.attend(host, index, Rows::new(&mut qkv, heads, Some(turn)), &mut attended)?;
+            attend.attend(host, index, Rows::new(&mut qkv, heads, Some(finish)), &mut attended)?;
             products(host, &[&layer.output], &attended, (&mut x, Then::Add));
             x.chunks_mut(hidden).for_each(|x| add_bias(x, layer.output_bias.as_deref()));
             let matrices = [&layer.gate, &layer.up];

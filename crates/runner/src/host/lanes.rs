@@ -40,7 +40,7 @@ struct Crew {
 struct Plan {
     /// Head after head, of each crew and then of each lane.
     groups: Vec<Group>,
-    queries: Vec<(usize, usize)>, // (queries,): of which lane and head each is
+    queries: Vec<(usize, usize)>, // (queries,): each one's lane and query head
     seen: Vec<usize>,             // (queries,): entries that each of them sees
     results: Vec<Places>,
     partials: usize,
@@ -123,7 +123,7 @@ impl Attend for Lanes<'_> {
                 Of::Lane(lane) => lanes[lane].own(layer),
             };
             let queries = plan.queries[group.queries.clone()].iter();
-            let queries = queries.map(|&(lane, head)| rows.query(lane, head));
+            let queries = queries.map(|&(lane, query_head)| rows.query(lane, query_head));
             let seen = &plan.seen[group.queries.clone()];
             group.run(host.isa, entries, chunk, (queries, seen), partials, weights)
         })?;
@@ -181,7 +181,8 @@ impl Plan {
         for head in 0..heads {
             let first = self.queries.len();
             for lane in lanes {
-                self.queries.extend((head * group..(head + 1) * group).map(|head| (*lane, head)));
+                let query_heads = head * group..(head + 1) * group;
+                self.queries.extend(query_heads.map(|query_head| (*lane, query_head)));
             }
             self.seen.resize(self.queries.len(), slots);
             let queries = first..self.queries.len();
@@ -264,6 +265,7 @@ impl Merge<'_> {
             };
             let mut first = parts();
             if let (Some([largest, sum, values @ ..]), None) = (first.next(), first.next()) {
+                // As if merged: it would weigh exactly one.
                 divide(values, *sum);
                 return [*largest, *sum];
             }

@@ -21,8 +21,10 @@ use crate::rope::Rotation;
 
 /// Where a layer's keys and values go, and what its queries see: the one seam in the decoder.
 pub(crate) trait Attend {
+    /// Makes each row ready, takes its keys and values in, and fills its activations with what its queries find.
+    ///
     /// # Shapes
-    /// - `out`: `(rows, query_heads * head_dim)`, filled
+    /// - `out`: `(rows, query_heads * head_dim)`
     fn attend(
         &mut self,
         host: &Host,
@@ -37,21 +39,21 @@ pub(crate) trait Attend {
 pub(crate) struct Rows<'a> {
     cells: &'a mut [f32], // (rows, query_width + 2 * kv_width)
     layout: Layout,
-    turn: Option<Turn<'a>>,
+    finish: Option<Finish<'a>>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) struct Row<'a> {
+struct Row<'a> {
     cells: &'a mut [f32], // (query_width + 2 * kv_width,)
     number: usize,
     layout: Layout,
-    turn: Option<Turn<'a>>,
+    finish: Option<Finish<'a>>,
 }
 
-/// What a row still lacks when products have left it.
+/// What products leave to be done to a row: a bias to be added to all of it, and its queries and keys to be rotated.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct Finish<'a> {
     pub(crate) bias: Option<&'a [f32]>, // (query_width + 2 * kv_width,)
     pub(crate) rotation: &'a Rotation,
 }
@@ -65,17 +67,17 @@ struct Layout {
 }
 
 impl<'a> Rows<'a> {
-    /// Rows that lack their turn, if any is given.
+    /// Rows that are still to be finished, if it is said how.
     ///
     /// # Shapes
     /// - `cells`: `(rows, (query_heads + 2 * kv_heads) * head_dim)`
     pub(crate) fn new(
         cells: &'a mut [f32],
         (query_heads, kv_heads, head_dim): (usize, usize, usize),
-        turn: Option<Turn<'a>>,
+        finish: Option<Finish<'a>>,
     ) -> Self {
         let [query_width, kv_width] = [query_heads, kv_heads].map(|heads| heads * head_dim);
-        Self { cells, layout: Layout { query_width, kv_width, head_dim }, turn }
+        Self { cells, layout: Layout { query_width, kv_width, head_dim }, finish }
     }
 
     /// How many there are.
@@ -85,9 +87,9 @@ impl<'a> Rows<'a> {
 
     /// All of them, to be made ready.
     fn each(&mut self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        let (layout, turn) = (self.layout, self.turn);
+        let (layout, finish) = (self.layout, self.finish);
         let rows = self.cells.chunks_mut(layout.width()).enumerate();
-        rows.map(move |(number, cells)| Row { cells, number, layout, turn })
+        rows.map(move |(number, cells)| Row { cells, number, layout, finish })
     }
 
     /// One that was made ready, `(query_width + 2 * kv_width,)`.
@@ -96,16 +98,16 @@ impl<'a> Rows<'a> {
     }
 
     /// A query of one that was made ready, `(head_dim,)`.
-    fn query(&self, row: usize, head: usize) -> &[f32] {
-        &self.row(row)[head * self.layout.head_dim..][..self.layout.head_dim]
+    fn query(&self, row: usize, query_head: usize) -> &[f32] {
+        &self.row(row)[query_head * self.layout.head_dim..][..self.layout.head_dim]
     }
 }
 
 impl Row<'_> {
-    /// Gives it its turn, and scales its queries by `1/√head_dim`.
+    /// Finishes it, and scales its queries by `1/√head_dim`: once.
     fn make_ready(&mut self) {
         let Layout { query_width, kv_width, head_dim } = self.layout;
-        if let Some(Turn { bias, rotation }) = self.turn {
+        if let Some(Finish { bias, rotation }) = self.finish {
             decoder::add_bias(self.cells, bias);
             rotation.apply(self.number, &mut self.cells[..query_width + kv_width]);
         }

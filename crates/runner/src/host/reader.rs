@@ -104,7 +104,7 @@ impl Reader {
         self.recorders.iter().map(Recorder::bytes).sum::<usize>() + waiting
     }
 
-    /// Attention of a block's rows, whose values go `out` if anybody asks for them.
+    /// Attention of a block's rows, whose values go to `out` if anybody asks for them.
     fn read(
         &mut self,
         host: &Host,

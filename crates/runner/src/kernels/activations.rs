@@ -48,13 +48,13 @@ pub(crate) struct Norm {
 }
 
 impl Activations {
-    /// Rows to be filled, for some matrices of as many inputs.
+    /// Rows to be filled, for some matrices of as many inputs, or as they are if there is none.
     ///
     /// # Panics
     /// If a matrix is quantised and `inputs` is no multiple of [`BLOCK`].
     pub(crate) fn blank(rows: usize, inputs: usize, matrices: &[&Packed]) -> Self {
         let quantised = matrices.iter().any(|matrix| matrix.is_quantised());
-        let floats = !quantised || matrices.iter().any(|matrix| !matrix.is_quantised());
+        let floats = matrices.is_empty() || matrices.iter().any(|matrix| !matrix.is_quantised());
         assert!(!quantised || inputs.is_multiple_of(BLOCK), "rows of whole blocks");
         let of = |numbers: usize, wanted: bool| if wanted { rows * numbers } else { 0 };
         Self {
@@ -67,12 +67,11 @@ impl Activations {
 
     /// All rows, to be filled.
     pub(crate) fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        let [floats, blocks] = [!self.floats.is_empty(), !self.blocks.is_empty()];
-        let (mut rest, mut rest_of_blocks) = (&mut *self.floats, &mut *self.blocks);
-        let inputs = self.inputs;
+        let widths = [self.floats.len(), self.blocks.len()].map(|all| all / self.rows.max(1));
+        let (mut floats, mut blocks) = (&mut *self.floats, &mut *self.blocks);
         (0..self.rows).map(move |_| Row {
-            floats: cut(&mut rest, if floats { inputs } else { 0 }),
-            blocks: cut(&mut rest_of_blocks, if blocks { inputs / BLOCK } else { 0 }),
+            floats: cut(&mut floats, widths[0]),
+            blocks: cut(&mut blocks, widths[1]),
         })
     }
 
@@ -161,7 +160,7 @@ impl Row<'_> {
 }
 
 impl ActivationColumns<'_> {
-    /// Fills the same block of some rows, as [`Row::fill`]; of the last one only what there is of it.
+    /// Fills the same block of some rows, as [`Row::fill`]; of a row's last block only what there is of it.
     ///
     /// # Shapes
     /// - `x`: `(rows, BLOCK)`
@@ -211,7 +210,6 @@ impl ActivationBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Isa;
 
     fn quantised(x: [f32; BLOCK]) -> [ActivationBlock; 1] {
         let of = |isa: Isa| {

@@ -14,8 +14,8 @@ use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Eight, Number};
 use super::packed::{Group, Tile4, Tile8};
 use super::registers::{
-    cut_to, fetch_ahead, fetch_line, floats, halves, lanes_of, largest, quad_of, quants_of,
-    register, rows_of, signed, sum_of, unsigned,
+    cut_rows, cut_to, fetch_ahead, fetch_line, floats, halves, lanes_of, largest, quad_of,
+    quants_of, register, signed, sum_of, unsigned,
 };
 use super::{CHUNK, KEYS, LANES};
 
@@ -38,7 +38,8 @@ macro_rules! over_tiles {
                     $add::<N, 1>((tile, 0), rows.map(|row| &row[block]), &mut sums[1]);
                 }
             } else {
-                // Many need the registers for one half of the outputs. The second time, tiles that follow are asked for.
+                // Many need the registers for one half of the outputs. The first time asks for the even lines of what is ahead, and the second for the odd ones of
+                // what is as far ahead of the next group.
                 for (block, tile) in tiles.iter().enumerate() {
                     $add::<N, 0>((tile, 0), rows.map(|row| &row[block]), &mut sums[0]);
                 }
@@ -62,7 +63,7 @@ over_tiles! {
     eight, Tile8, add_eight
 }
 
-/// Goes on with one half of the outputs. Asks for every second line, of the tile or of what is so much further.
+/// Goes on with one half of the outputs. Asks for every second line ahead of the tile, even ones or odd ones, or of what is so many bytes further.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn add_four<const N: usize, const HALF: usize>(
@@ -220,7 +221,7 @@ pub(super) fn weigh_columns<T: Number, const N: usize, const PARTS: usize>(
             *sum = register(Eight::Floats(out));
         }
     }
-    let weights = rows_of(weights, entries);
+    let weights = cut_rows(weights, entries);
     let mut ahead = ahead.chunks_exact(width);
     for (value, entry) in values.chunks_exact(width).zip(0..weights[0].len()) {
         let value = &value[column..][..PARTS * LANES];

@@ -14,7 +14,7 @@ use super::avx2::weigh_columns;
 use super::lanes::{self, EXPONENTS, LN_2, POLYNOMIAL, WHOLE};
 use super::number::{Number, Sixteen};
 use super::packed::{Group, Tile4, Tile8};
-use super::registers::{cut_to, fetch, fetch_ahead, fetch_line, lanes_of, quad_of, rows_of};
+use super::registers::{cut_rows, cut_to, fetch_ahead, fetch_line, lanes_of, quad_of};
 use super::{CHUNK, KEYS, LANES};
 
 /// Numbers in a register.
@@ -70,7 +70,7 @@ fn floats(halves: [u16; 16]) -> __m512 {
     widen_halves(halves)
 }
 
-/// The same as `_mm512_cvtph_ps`, whose instruction cannot read memory itself: it says that it raises no exceptions, and needs one more for it.
+/// As `_mm512_cvtph_ps`, which is made to raise no exceptions; that form takes no operand from memory, and so needs a load of its own.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn widen_halves(halves: __m256i) -> __m512 {
@@ -176,7 +176,7 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &
     let mut sums = [_mm512_setzero_ps(); N];
     let rows = cut_to(tiles.len(), rows);
     for (column, tile) in tiles.iter().enumerate() {
-        fetch(tile);
+        fetch_line(tile, 0, 0);
         let tile = register(Sixteen::Floats(tile));
         for (sums, row) in sums.iter_mut().zip(rows) {
             *sums = _mm512_fmadd_ps(tile, _mm512_set1_ps(row[column]), *sums);
@@ -258,7 +258,7 @@ fn weigh_wide<T: Number, const N: usize, const PARTS: usize>(
             *sum = register(Sixteen::Floats(out));
         }
     }
-    let weights = rows_of(weights, entries);
+    let weights = cut_rows(weights, entries);
     let mut ahead = ahead.chunks_exact(width);
     for (value, entry) in values.chunks_exact(width).zip(0..weights[0].len()) {
         let value = &value[column..][..PARTS * WIDE];

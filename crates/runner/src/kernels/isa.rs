@@ -198,7 +198,8 @@ impl Isa {
         );
     }
 
-    /// As [`scalar::scores`]. Meanwhile asks for what is read some time `ahead`, which has as many numbers if any.
+    /// As [`scalar::scores`]. With each row of keys asks for one of what is read some time `ahead`, as far as both reach, and
+    /// for what stands a little behind the keys themselves.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(unused_variables, reason = "who asks for memory")

@@ -6,8 +6,9 @@ use super::region::{Plain, Run, Shelf};
 
 /// Groups of tiles in contiguous parts, one to a thread.
 ///
-/// A thread's parts of all matrices stand one behind the other, on a shelf of its own, so that it goes along one piece of memory for a whole step: what it asks
-/// for ahead where one matrix ends is what it reads next.
+/// A thread's parts of all matrices stand one behind the other, on a shelf of its own, so that it goes along nearly one piece of memory for a whole step, and what
+/// it asks for ahead where one matrix ends is mostly what it reads next. Not where two matrices are gone along side by side, as gate and up are; nor quite where
+/// groups do not divide by threads, and work is shared out a group or two beside the edge.
 #[derive(Debug)]
 pub(super) struct Parted<T> {
     parts: Vec<Run<T>>, // (groups of the part, size)
@@ -16,7 +17,7 @@ pub(super) struct Parted<T> {
 }
 
 impl<T: Plain> Parted<T> {
-    /// Noughts, in so many groups of `size` tiles, with a part on each shelf.
+    /// Noughts, in so many groups of `size` tiles, with a part on each shelf, of which there is one at least.
     ///
     /// # Errors
     /// The system has no memory left.

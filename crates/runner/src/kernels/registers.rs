@@ -1,4 +1,4 @@
-//! Arrays as registers and back, and hints to the memory.
+//! Arrays as registers and back, rows that no loop has to check, and hints to the memory.
 //!
 //! Arrays become registers by their value: loads through pointers are checked where debug assertions are on, which costs half of the speed.
 
@@ -101,17 +101,9 @@ pub(super) fn sum_of(x: __m256i) -> i32 {
 /// Bytes between what is read and what is asked for, into the nearest cache and into the one behind it.
 const AHEAD: [usize; 2] = [2048, 8192];
 
-/// Asks for the memory that a loop will come to soon: what it does with it is too little for the memory to be waited for.
-#[inline(always)]
-pub(super) fn fetch<T>(numbers: &T) {
-    for line in 0..size_of_val(numbers).div_ceil(LINE) {
-        fetch_line(numbers, line, 0);
-    }
-}
-
-/// The same of one line, or of what stands so many bytes `further`, for loops that do much with what they read: caches can wait for but a few lines, so that
-/// it is slower to ask for many of them at once than for each in its time. A line is asked for twice, since the nearest cache can wait for the fewest, and for
-/// each as long as the memory takes.
+/// Asks for one line of the memory that a loop will come to soon, ahead of a tile or so many bytes `further`: what it does with a tile is too little for the memory
+/// to be waited for. Caches can wait for but a few lines, so to ask for many at once is slower than for each in its time; and each is asked for twice, since the nearest
+/// cache can wait for the fewest, and for each as long as the memory takes.
 #[inline(always)]
 pub(super) fn fetch_line<T>(numbers: &T, line: usize, further: usize) {
     if line * LINE < size_of_val(numbers) {
@@ -151,12 +143,15 @@ pub(super) fn cut_to<T, const N: usize>(count: usize, mut rows: [&[T]; N]) -> [&
 
 /// The same part of each row; the part may be empty.
 #[inline(always)]
-pub(super) fn rows_of<const N: usize>(rows: &[[f32; CHUNK]; N], part: Range<usize>) -> [&[f32]; N] {
-    let mut parts = [[].as_slice(); N];
-    for (part_of, row) in parts.iter_mut().zip(rows) {
-        *part_of = &row[part.clone()];
+pub(super) fn cut_rows<const N: usize>(
+    rows: &[[f32; CHUNK]; N],
+    part: Range<usize>,
+) -> [&[f32]; N] {
+    let mut cut = [[].as_slice(); N];
+    for (cut, row) in cut.iter_mut().zip(rows) {
+        *cut = &row[part.clone()];
     }
-    parts
+    cut
 }
 
 /// Four activations as one number.

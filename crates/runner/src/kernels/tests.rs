@@ -124,6 +124,20 @@ fn weights_are_a_softmax_before_its_division() {
             );
             assert!(weights[seen..].iter().all(|weight| *weight == 0.0));
         }
+        for (length, seen) in [(16, 1), (16, 16), (48, 9), (48, 17), (256, 240)] {
+            let alone = random(length, 5);
+            let mut expected = alone.clone();
+            let of_alone = isa.soften(&mut expected, seen);
+            for beyond in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+                let mut weights = alone.clone();
+                weights[seen..].fill(beyond);
+                assert_eq!(bits(&isa.soften(&mut weights, seen)), bits(&of_alone), "{beyond}");
+                assert_eq!(bits(&weights), bits(&expected), "{beyond}");
+            }
+        }
+        let mut one = vec![-3.7; 16];
+        assert_eq!(bits(&isa.soften(&mut one, 1)), bits(&[-3.7, 1.0]), "alone, it weighs one");
+        assert_eq!(one[0].to_bits(), 1.0f32.to_bits());
         let mut nothing = random(32, 3);
         assert_eq!(
             isa.soften(&mut nothing, 0).map(f32::to_bits),

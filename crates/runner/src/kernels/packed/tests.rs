@@ -129,6 +129,31 @@ fn every_way_of_computing_gives_the_same_bits() {
 }
 
 #[test]
+fn matrices_side_by_side_give_what_each_gives_alone() {
+    let (inputs, rows) = (64, 9);
+    let x = random(rows * inputs, 3);
+    let matrix =
+        |outputs| Packed::new(&stored(GgmlDType::Q4_1, outputs, inputs).0, &mut shelves()).unwrap();
+    // More threads than some of them have groups, and groups that do not divide by threads.
+    let [q, k, v] = [75, 20, 16].map(matrix);
+    for host in &ways() {
+        let activations = Activations::of(host, &x, &q);
+        let product = |matrices: &[&Packed]| {
+            let width: usize = matrices.iter().map(|matrix| matrix.outputs()).sum();
+            let mut found = vec![0.0; rows * width];
+            products(host, matrices, &activations, (&mut found, Then::Replace));
+            found
+        };
+        let alone = [product(&[&q]), product(&[&k]), product(&[&v])];
+        for (row, found) in product(&[&q, &k, &v]).chunks(75 + 20 + 16).enumerate() {
+            let [of_q, of_k, of_v] = [(0, 75), (1, 20), (2, 16)]
+                .map(|(matrix, width): (usize, usize)| &alone[matrix][row * width..][..width]);
+            assert_eq!(bits(found), bits(&[of_q, of_k, of_v].concat()), "row {row}");
+        }
+    }
+}
+
+#[test]
 fn what_passes_a_gate_is_quantised_as_any_row_is() {
     let mut shelf = shelves();
     let [gate, up] =
