@@ -7,8 +7,8 @@ use super::LINE;
 /// Asks for the memory of some of so many parts of numbers that are read next.
 pub(crate) fn ask_for_parts<T>(numbers: &[T], parts: Range<usize>, of: usize) {
     let [start, end] = [parts.start, parts.end].map(|part| numbers.len() * part / of);
-    let Range { start, end } = numbers[start..end].as_ptr_range();
-    (start.addr() / LINE * LINE..end.addr()).step_by(LINE).for_each(ask);
+    let numbers = &numbers[start..end];
+    (0..size_of_val(numbers)).step_by(LINE).for_each(|line| ask(numbers, line));
 }
 
 /// Asks for the line of a number that is written next, as this thread's alone: stores wait for each other, and each for its line.
@@ -17,14 +17,11 @@ pub(crate) fn ask_to_write<T>(number: &T) {
     ask_for_own(std::ptr::from_ref(number).addr());
 }
 
-/// Asks for a line, for the second cache.
+/// Asks for the line so many bytes behind the first of some numbers, for the second cache.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[allow(unsafe_code, reason = "a hint to the processor")]
-fn ask(address: usize) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    // SAFETY: a hint, which may name any address.
-    unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::without_provenance(address)) }
+fn ask<T>(numbers: &[T], bytes: usize) {
+    super::registers::ask::<{ std::arch::x86_64::_MM_HINT_T1 }>(numbers, bytes);
 }
 
 /// Asks for a line that no other thread will hold meanwhile, for the nearest cache. The intrinsic for it needs a feature that is not asked for here: processors
@@ -41,7 +38,7 @@ fn ask_for_own(address: usize) {
 
 /// Other machines look after themselves.
 #[cfg(not(target_arch = "x86_64"))]
-fn ask(_address: usize) {}
+fn ask<T>(_numbers: &[T], _bytes: usize) {}
 
 /// As above.
 #[cfg(not(target_arch = "x86_64"))]

@@ -126,7 +126,7 @@ pub(super) fn fetch_ahead<T>(numbers: &[T], ahead: &[T]) {
 /// Asks for the line so many bytes behind the first of some numbers.
 #[allow(unsafe_code, reason = "a hint to the processor")]
 #[inline(always)]
-fn ask<const HINT: i32>(numbers: &impl ?Sized, bytes: usize) {
+pub(super) fn ask<const HINT: i32>(numbers: &impl ?Sized, bytes: usize) {
     let line = std::ptr::from_ref(numbers).cast::<i8>().wrapping_add(bytes);
     // SAFETY: a hint, which may name any address.
     unsafe { _mm_prefetch::<HINT>(line) }
