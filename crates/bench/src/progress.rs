@@ -43,11 +43,11 @@ impl Progress {
         self.bar.reset_eta();
     }
 
-    /// A step has advanced so many lanes.
-    pub(crate) fn step(&self, lanes: usize) {
-        self.tokens.set(self.tokens.get() + lanes);
+    /// A step advances so many cells, which share so many lanes.
+    pub(crate) fn step(&self, cells: usize, lanes: usize) {
+        self.tokens.set(self.tokens.get() + cells);
         let rate = self.tokens.get() as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
-        self.bar.set_message(format!("{lanes} lanes, {rate:.0} tokens/s in all"));
+        self.bar.set_message(format!("{cells} cells in {lanes} lanes, {rate:.0} tokens/s in all"));
     }
 
     #[allow(clippy::print_stderr, reason = "progress of a run without a terminal")]

@@ -158,7 +158,7 @@ impl Work<'_> {
         journal: &mut Journal,
     ) -> Result<()> {
         let observations = part.observations(self.experiment)?;
-        let mut engine = Engine::new(model, lanes);
+        let mut engine = Engine::new(model, lanes).sharing_lanes();
         let mut running: BTreeMap<usize, (Pending<'_>, f64)> = BTreeMap::new();
         let mut current: Option<(usize, Prefilled)> = None;
         let mut pending = pending.into_iter().peekable();
@@ -180,7 +180,7 @@ impl Work<'_> {
                 running.insert(id, (cell, millis(prefilled.elapsed())));
                 current = Some((sample, prefilled));
             }
-            self.progress.step(engine.lanes());
+            self.progress.step(engine.jobs(), engine.lanes());
             for (id, outcome) in engine.step()? {
                 let (cell, ttft_ms) =
                     running.remove(&id).context("a lane ended that was never started")?;

@@ -55,6 +55,15 @@ impl Entries {
         Store::make_room(stores, filled)
     }
 
+    /// The same, where any layer has less room than that.
+    pub(crate) fn widen(layers: &mut [Self], rooms: &[usize]) -> Result<()> {
+        if layers.iter().zip(rooms).all(|(layer, &room)| layer.store.room() >= room) {
+            return Ok(());
+        }
+        let rooms = layers.iter().zip(rooms).map(|(layer, &room)| room.max(layer.store.room()));
+        Self::make_room(layers, &rooms.collect::<Vec<_>>(), false)
+    }
+
     /// Copies of some entries of each layer without their scores, in as many heads as are named: each head here gives rise to the same number of
     /// consecutive ones there. They lie side by side, with room for so many slots each.
     ///
@@ -127,6 +136,11 @@ impl Entries {
     /// - `scores`: `(kv_heads, slots)`
     pub(crate) fn track(&mut self, scores: Vec<Vec<f32>>) {
         self.scores = Some(scores);
+    }
+
+    /// Goes on with another's scores, whose slots are the same.
+    pub(crate) fn track_like(&mut self, other: &Self) {
+        self.scores.clone_from(&other.scores);
     }
 
     /// Adds to the scores, where they are summed up.

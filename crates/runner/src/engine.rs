@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use zoo::{Counters, Policies};
 
-use crate::lane::{Lane, Limits, Outcome, Stop};
+use crate::lane::{Lane, Limits};
 use crate::llama::Llama;
+use crate::outcome::Outcome;
 use crate::prefill::Pool;
 use crate::{Error, Model, Prefilled, Result};
 
@@ -33,25 +34,35 @@ pub struct Engine<'a> {
     llama: &'a Llama,
     lanes: Vec<Lane>,
     capacity: usize,
+    shares_lanes: bool,
     started: usize,
     elapsed: Duration,
 }
 
 impl<'a> Engine<'a> {
-    /// An engine that holds at most `capacity` lanes at a time.
+    /// An engine that holds at most `capacity` lanes at a time, each under one arm.
     pub fn new(model: &'a Model, capacity: usize) -> Self {
         Self {
             llama: model.llama(),
             lanes: Vec::new(),
             capacity: capacity.max(1),
+            shares_lanes: false,
             started: 0,
             elapsed: Duration::ZERO,
         }
     }
 
-    /// Whether another lane may start.
+    /// The same, in which arms that would compute the same share a lane until the first of them selects. Each may need a lane of its own in
+    /// the end, and counts as one.
+    #[must_use]
+    pub fn sharing_lanes(mut self) -> Self {
+        self.shares_lanes = true;
+        self
+    }
+
+    /// Whether another job may start.
     pub fn has_room(&self) -> bool {
-        self.lanes.len() < self.capacity
+        self.jobs() < self.capacity
     }
 
     /// Whether no lane runs.
@@ -64,12 +75,17 @@ impl<'a> Engine<'a> {
         self.elapsed
     }
 
-    /// Lanes that run.
+    /// Jobs that run.
+    pub fn jobs(&self) -> usize {
+        self.lanes.iter().map(Lane::riders).sum()
+    }
+
+    /// Lanes that they take.
     pub fn lanes(&self) -> usize {
         self.lanes.len()
     }
 
-    /// Forks a lane from a prompt, and says by which number it will be known.
+    /// Starts a job behind a prompt, and says by which number it will be known.
     ///
     /// # Errors
     /// [`Error::Context`] if prompt and output do not fit the model, [`Error::Forced`] if the forced tokens do not, or a tensor
@@ -88,12 +104,19 @@ impl<'a> Engine<'a> {
             return Err(Error::Forced { forced: forced.len(), output, vocabulary });
         }
         let id = self.started;
-        self.lanes.push(Lane::fork(id, prefilled, job)?);
         self.started += 1;
+        if self.shares_lanes {
+            for lane in &mut self.lanes {
+                if lane.take_on(id, prefilled, job)? {
+                    return Ok(id);
+                }
+            }
+        }
+        self.lanes.push(Lane::fork(id, prefilled, job)?);
         Ok(id)
     }
 
-    /// Advances every lane by one token; hands back those that ended, under their numbers.
+    /// Advances every lane by one token; hands back the jobs that ended, under their numbers.
     ///
     /// # Errors
     /// A tensor operation that failed.
@@ -103,6 +126,10 @@ impl<'a> Engine<'a> {
             return Ok(ended);
         }
         let started = Instant::now();
+        for place in 0..self.lanes.len() {
+            let parted = self.lanes[place].look_ahead()?;
+            self.lanes.extend(parted);
+        }
         let logits = self.llama.step(&mut self.lanes)?; // (lanes, vocabulary)
         let (elapsed, lanes) = (started.elapsed(), self.lanes.len());
         self.elapsed += elapsed;
@@ -119,7 +146,7 @@ impl<'a> Engine<'a> {
         let mut running = Vec::with_capacity(self.lanes.len());
         for lane in self.lanes.drain(..) {
             match lane.stop() {
-                Some(stop) => ended.push((lane.id, lane.outcome(stop))),
+                Some(stop) => ended.extend(lane.outcomes(stop)),
                 None => running.push(lane),
             }
         }
@@ -163,17 +190,6 @@ impl Limits {
             end_tokens: Vec::new(),
             min_new_tokens: 0,
             stop_on_loop: false,
-        }
-    }
-}
-
-impl Stop {
-    /// As the journal spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Eos => "eos",
-            Self::Length => "length",
-            Self::Loop => "loop",
         }
     }
 }

@@ -1,14 +1,15 @@
-//! One arm's sequence.
+//! A sequence being generated, under one arm or, as long as none of them selects anything, under several.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use zoo::{Counters, DecodePolicy, Layer, Moment, Selection, View};
+use zoo::{Counters, DecodePolicy, Layer, Moment, Selection};
 
 use crate::cache::{Entries, Slots, Store};
 use crate::likelihood::{log_probability, most_likely};
-use crate::prefill::Pool;
+use crate::outcome::{Cost, Outcome, Stop};
+use crate::prefill::{Origin, Pool};
+use crate::rider::Rider;
 use crate::{Job, Prefilled, Result};
 
 /// When a lane ends.
@@ -29,127 +30,60 @@ pub(crate) const LOOP_TOKENS: usize = 256;
 /// Longest period of a loop, in tokens.
 pub(crate) const LOOP_PERIOD: usize = 64;
 
-/// Why a lane ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stop {
-    /// The model ended its text.
-    Eos,
-    /// The limit was reached.
-    Length,
-    /// The text repeats itself.
-    Loop,
-}
-
-/// What a lane did, and what it cost.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// Generated tokens, the end token included.
-    pub tokens: Vec<u32>,
-    /// Why it ended.
-    pub stop: Stop,
-    /// Log-probability of each forced token given all before; empty where the lane chose freely.
-    pub logprobs: Vec<f32>,
-    /// Wall time of the steps that the lane took part in, shared with the lanes beside it.
-    pub decode: Duration,
-    /// Of that, what this lane's policy took: scores handed over, selection, bookkeeping.
-    pub policy: Duration,
-    /// Mean number of lanes in those steps.
-    pub lanes: f64,
-    /// Most bytes allocated for entries at once, shared ones included.
-    pub bytes_peak: usize,
-    /// Mean over steps of entries per KV head and layer, after the step.
-    pub entries_mean: f64,
-    /// Entries per KV head that prefill left, mean over layers.
-    pub kept_end_prefill: f64,
-    /// Entries per KV head at the end, mean over layers.
-    pub kept_end_decode: f64,
-    /// Entries evicted while decoding, summed over layers and KV heads.
-    pub evictions: u64,
-    /// Entries per KV head and layer after each [`TRACE_STEPS`]-th step, mean over layers.
-    pub trace: Vec<f32>,
-    /// The published counters as they stand at the end; another lane may go on from there.
-    pub counters: Counters,
-}
-
-/// Steps between two points of [`Outcome::trace`].
-pub const TRACE_STEPS: usize = 16;
-
-/// A sequence being generated under one arm.
+/// A sequence being generated.
+///
+/// Arms that keep the same of the same prompt generate the same text from the same cache until one of them selects for the first time.
+/// Until then they ride on one lane; then that one parts from it, with a copy.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(crate) id: usize,
-    layers: Vec<LayerCache>,
-    shared: Option<Arc<Pool>>,
-    policy: DecodePolicy,
-    limits: Limits,
-    forced: Option<Vec<u32>>,
-    seed: u64,
-    prompt_tokens: usize,
+    riders: Vec<Rider>, // at least one; several only while none has selected
+    start: Arc<Start>,
+    own: Vec<Entries>, // (layers,)
+    selected: bool,
     tokens: Vec<u32>,
     logprobs: Vec<f32>,
-    counters: Counters,
     cost: Cost,
 }
 
-/// One layer of a lane's cache, beside what it shares.
+/// What a lane begins with.
 #[derive(Debug)]
-struct LayerCache {
-    own: Entries,
-    /// Entries per KV head that prefill left in this layer, whether shared or not.
-    pool: usize,
-    /// Selections that have run, those that dropped nothing among them.
-    selections: usize,
-}
-
-/// Running sums over a lane's steps.
-#[derive(Debug, Default)]
-struct Cost {
-    decode: Duration,
-    policy: Duration,
-    lane_steps: usize,
-    steps: usize,
-    bytes_peak: usize,
-    entries_sum: f64,
-    evictions: u64,
-    trace: Vec<f32>,
+struct Start {
+    origin: Origin,
+    shared: Option<Arc<Pool>>,
+    pools: Vec<usize>, // (layers,): entries per KV head that prefill left, whether shared or not
+    prompt_tokens: usize,
+    limits: Limits,
+    forced: Option<Vec<u32>>,
 }
 
 impl Lane {
     /// Forks a lane from a prompt under a job's arm.
     pub(crate) fn fork(id: usize, prefilled: &Prefilled, job: &Job) -> Result<Self> {
-        let policy = job.policies.decode.clone();
+        let rider = Rider::new(id, job);
         let pool = prefilled.pool(&job.policies, job.seed)?;
-        let shared = policy.spares_prompt().then(|| Arc::clone(&pool));
-        let layers = pool.layers.len();
-        let own = |(index, of): (usize, &Entries)| {
-            let (pool, layer) = (of.len(), Layer { index, count: layers });
-            // A step's own entry is in before another goes.
-            let most = policy.schedule.peak(pool, job.limits.max_new_tokens, layer) + 1;
-            match &shared {
-                Some(_) => (vec![Vec::new(); of.heads()], most - pool),
-                None => (vec![(0..pool).collect(); of.heads()], most),
-            }
-        };
-        let (kept, rooms): (Vec<_>, Vec<_>) = pool.layers.iter().enumerate().map(own).unzip();
-        let copies = Entries::copies(&pool.layers, &kept, &rooms)?;
-        let layers =
-            copies.into_iter().zip(&pool.layers).enumerate().map(|(layer, (mut own, pool))| {
-                if policy.accumulates() {
-                    own.track(prefilled.received(layer, &own)?);
-                }
-                Ok(LayerCache { own, pool: pool.len(), selections: 0 })
-            });
-        let mut lane = Self {
-            id,
-            layers: layers.collect::<Result<_>>()?,
-            shared,
-            counters: policy.start(job.counters),
-            policy,
+        let spares = rider.policy.spares_prompt();
+        let copied = |of: &Entries| if spares { 0 } else { of.len() };
+        let kept: Vec<_> =
+            pool.layers.iter().map(|of| vec![(0..copied(of)).collect(); of.heads()]).collect();
+        let start = Arc::new(Start {
+            origin: prefilled.origin(&job.policies, job.seed),
+            pools: pool.layers.iter().map(Entries::len).collect(),
+            shared: spares.then(|| Arc::clone(&pool)),
+            prompt_tokens: prefilled.tokens().len(),
             limits: job.limits.clone(),
             forced: job.forced.clone(),
-            seed: job.seed,
-            prompt_tokens: prefilled.tokens().len(),
+        });
+        let mut own = Entries::copies(&pool.layers, &kept, &start.rooms(&rider.policy))?;
+        if rider.policy.accumulates() {
+            for (layer, own) in own.iter_mut().enumerate() {
+                own.track(prefilled.received(layer, own)?);
+            }
+        }
+        let mut lane = Self {
+            riders: vec![rider],
+            start,
+            own,
+            selected: false,
             tokens: Vec::new(),
             logprobs: Vec::new(),
             cost: Cost::default(),
@@ -159,16 +93,82 @@ impl Lane {
         Ok(lane)
     }
 
+    /// Takes a job's arm on, if under it the lane would have become what it is; says whether it did.
+    pub(crate) fn take_on(&mut self, id: usize, prefilled: &Prefilled, job: &Job) -> Result<bool> {
+        let (start, policy) = (&self.start, &job.policies.decode);
+        let alike = !self.selected
+            && self.riders[0].policy.accumulates() == policy.accumulates()
+            && start.shared.is_some() == policy.spares_prompt()
+            && (&start.limits, &start.forced) == (&job.limits, &job.forced)
+            && start.origin == prefilled.origin(&job.policies, job.seed);
+        if !alike {
+            return Ok(false);
+        }
+        let mut rider = Rider::new(id, job);
+        for generated in 1..self.tokens.len() {
+            rider.look_ahead(&self.moments(generated, |layer| start.pools[layer] + generated));
+            if rider.selects() {
+                return Ok(false);
+            }
+        }
+        // It may be the one that stays.
+        Entries::widen(&mut self.own, &start.rooms(&rider.policy))?;
+        self.riders.push(rider);
+        Ok(true)
+    }
+
+    /// Asks the arms what they will do in the coming step. Those that select, but for the last one, part from the lane, each with a copy of it.
+    pub(crate) fn look_ahead(&mut self) -> Result<Vec<Self>> {
+        let moments = self.moments(self.tokens.len(), |layer| self.entries(layer) + 1);
+        self.riders.iter_mut().for_each(|rider| rider.look_ahead(&moments));
+        let mut parted = Vec::new();
+        while self.riders.len() > 1
+            && let Some(place) = self.riders.iter().position(Rider::selects)
+        {
+            let rider = self.riders.remove(place);
+            parted.push(self.copy(rider)?);
+        }
+        self.selected |= self.rider().selects();
+        Ok(parted)
+    }
+
+    /// The lane once more, for an arm that selects.
+    fn copy(&self, rider: Rider) -> Result<Self> {
+        let all = |own: &Entries| vec![(0..own.slots()).collect(); own.heads()];
+        let kept: Vec<_> = self.own.iter().map(all).collect();
+        let mut own = Entries::copies(&self.own, &kept, &self.start.rooms(&rider.policy))?;
+        own.iter_mut().zip(&self.own).for_each(|(copy, own)| copy.track_like(own));
+        Ok(Self {
+            riders: vec![rider],
+            start: Arc::clone(&self.start),
+            own,
+            selected: true,
+            tokens: self.tokens.clone(),
+            logprobs: self.logprobs.clone(),
+            cost: self.cost.clone(),
+        })
+    }
+
+    /// Arms that ride on it.
+    pub(crate) fn riders(&self) -> usize {
+        self.riders.len()
+    }
+
+    /// The only arm, or one that selects nothing now, like all of them.
+    fn rider(&self) -> &Rider {
+        &self.riders[0]
+    }
+
     /// Takes the next token: the forced one if there is any, else the most likely that may come, the lower id among equals.
     pub(crate) fn choose(&mut self, logits: &[f32]) {
-        let token = match &self.forced {
+        let token = match &self.start.forced {
             Some(forced) => {
                 let token = forced[self.tokens.len()];
                 self.logprobs.push(log_probability(logits, token));
                 token
             }
-            None if self.tokens.len() < self.limits.min_new_tokens => {
-                most_likely(logits, &self.limits.end_tokens)
+            None if self.tokens.len() < self.start.limits.min_new_tokens => {
+                most_likely(logits, &self.start.limits.end_tokens)
             }
             None => most_likely(logits, &[]),
         };
@@ -178,11 +178,14 @@ impl Lane {
     /// Why the lane should end now, if it should.
     pub(crate) fn stop(&self) -> Option<Stop> {
         let last = self.tokens.last()?;
-        if self.forced.is_none() && self.limits.end_tokens.contains(last) {
+        if self.start.forced.is_none() && self.start.limits.end_tokens.contains(last) {
             Some(Stop::Eos)
-        } else if self.tokens.len() >= self.limits.max_new_tokens {
+        } else if self.tokens.len() >= self.start.limits.max_new_tokens {
             Some(Stop::Length)
-        } else if self.forced.is_none() && self.limits.stop_on_loop && loops(&self.tokens) {
+        } else if self.start.forced.is_none()
+            && self.start.limits.stop_on_loop
+            && loops(&self.tokens)
+        {
             Some(Stop::Loop)
         } else {
             None
@@ -192,33 +195,33 @@ impl Lane {
     /// The token to feed and its position.
     pub(crate) fn next(&self) -> (u32, u32) {
         let fed = self.tokens.len() - 1;
-        (self.tokens[fed], (self.prompt_tokens + fed) as u32)
+        (self.tokens[fed], (self.start.prompt_tokens + fed) as u32)
     }
 
     /// The entries that it shares with other lanes, if any.
     pub(crate) fn shared(&self) -> Option<&Arc<Pool>> {
-        self.shared.as_ref()
+        self.start.shared.as_ref()
     }
 
     pub(crate) fn own(&self, layer: usize) -> &Entries {
-        &self.layers[layer].own
+        &self.own[layer]
     }
 
     /// The shared entries of a layer, if any, in front of the lane's own.
     pub(crate) fn kept(&self, layer: usize, head: usize) -> Vec<u32> {
-        let shared = self.shared.as_ref().map(|pool| &pool.layers[layer]);
+        let shared = self.shared().map(|pool| &pool.layers[layer]);
         let parts = shared.into_iter().chain([self.own(layer)]);
         parts.flat_map(|entries| entries.kept(head)).collect()
     }
 
-    /// Selections that have run in a layer.
-    pub(crate) fn selections(&self, layer: usize) -> usize {
-        self.layers[layer].selections
+    /// Whether a selection is due in a layer in the step that was last looked ahead to, even one that drops nothing.
+    pub(crate) fn selects(&self, layer: usize) -> bool {
+        self.rider().due(layer).is_some()
     }
 
     /// The published counters as they stand.
     pub(crate) fn counters(&self) -> Counters {
-        self.counters
+        self.rider().counters
     }
 
     /// Takes in this step's entry, whose keys and values `write` puts into their slots.
@@ -228,7 +231,7 @@ impl Lane {
         write: impl FnOnce(&Slots, &mut Store) -> Result<()>,
     ) -> Result<()> {
         let (_, position) = self.next();
-        let own = &mut self.layers[layer].own;
+        let own = &mut self.own[layer];
         let (slots, store) = own.push(position)?;
         write(&slots, store)?;
         let started = Instant::now();
@@ -239,13 +242,12 @@ impl Lane {
 
     /// Entries of a layer, shared ones included.
     pub(crate) fn entries(&self, layer: usize) -> usize {
-        let LayerCache { own, pool, .. } = &self.layers[layer];
-        if self.shared.is_some() { pool + own.len() } else { own.len() }
+        self.shared().map_or(0, |pool| pool.layers[layer].len()) + self.own[layer].len()
     }
 
-    /// Whether the policy may want to see a step's attention.
-    pub(crate) fn observes(&self) -> bool {
-        self.policy.needs_attention()
+    /// Whether this step's attention to a layer's own entries is wanted.
+    pub(crate) fn observes(&self, layer: usize) -> bool {
+        self.rider().observes(layer)
     }
 
     /// Evicts what the policy wants gone from a layer. `attention` is what this step's queries gave to the lane's own entries; it is asked for only if
@@ -258,122 +260,93 @@ impl Lane {
         layer: usize,
         attention: impl FnOnce() -> Result<Vec<f32>>,
     ) -> Result<()> {
-        let moment = self.moment(layer);
-        let due = self.policy.due(moment, &mut self.counters);
-        if due.is_none() && !self.policy.accumulates() {
+        let (due, observes) = (self.rider().due(layer), self.observes(layer));
+        if due.is_none() && !observes {
             return Ok(());
         }
         let started = Instant::now();
-        let attention = if self.observes() { attention()? } else { Vec::new() };
-        let own = &mut self.layers[layer].own;
-        own.accumulate(&attention);
+        let attention = if observes { attention()? } else { Vec::new() };
+        self.own[layer].accumulate(&attention);
         if let Some(selection) = due {
-            self.select(layer, moment, selection, &attention)?;
+            let moment = self.moment(layer, self.tokens.len(), self.entries(layer));
+            let chosen = self.rider().select(self.own(layer), moment, selection, &attention);
+            let own = &mut self.own[layer];
+            let before = own.len();
+            match selection {
+                Selection::Evict(_) => own.evict(chosen),
+                Selection::Arrange(_) => own.arrange(&chosen)?,
+            }
+            self.cost.evictions += ((before - own.len()) * own.heads()) as u64;
         }
         self.cost.policy += started.elapsed();
         Ok(())
     }
 
-    /// Runs a selection in each head of a layer.
-    ///
-    /// # Shapes
-    /// - `attention`: `(heads, group, own)`, or nothing
-    fn select(
-        &mut self,
-        layer: usize,
-        moment: Moment,
-        selection: Selection,
-        attention: &[f32],
-    ) -> Result<()> {
-        let LayerCache { own, selections, .. } = &mut self.layers[layer];
-        let per_head = attention.len() / own.heads();
-        let choose = |head: usize| {
-            let rows: Vec<&[f32]> = match own.scores(head) {
-                Some(sums) => vec![sums],
-                None => attention[head * per_head..][..per_head].chunks(own.slots()).collect(),
-            };
-            let step = [self.seed, layer as u64, head as u64, moment.generated as u64];
-            let view = View {
-                positions: own.positions(head),
-                attention: &rows,
-                prompt_tokens: moment.prompt_tokens,
-                tokens: moment.prompt_tokens + moment.generated,
-                seed: zoo::stream(&step),
-            };
-            match selection {
-                Selection::Evict(count) => self.policy.selector.evict(&view, count),
-                Selection::Arrange(count) => self.policy.selector.arrange(&view, count),
-            }
-        };
-        let chosen: Vec<Vec<usize>> = (0..own.heads()).map(choose).collect();
-        let before = own.len();
-        match selection {
-            Selection::Evict(_) => own.evict(chosen),
-            Selection::Arrange(_) => own.arrange(&chosen)?,
-        }
-        *selections += 1;
-        self.cost.evictions += ((before - own.len()) * own.heads()) as u64;
-        Ok(())
+    /// All layers of the step that feeds the `generated`-th token, with so many entries each.
+    fn moments(&self, generated: usize, entries: impl Fn(usize) -> usize) -> Vec<Moment> {
+        (0..self.own.len()).map(|layer| self.moment(layer, generated, entries(layer))).collect()
     }
 
-    fn moment(&self, layer: usize) -> Moment {
+    fn moment(&self, layer: usize, generated: usize, entries: usize) -> Moment {
         Moment {
-            layer: Layer { index: layer, count: self.layers.len() },
-            prompt_tokens: self.prompt_tokens,
-            generated: self.tokens.len(),
-            pool: self.layers[layer].pool,
-            entries: self.entries(layer),
+            layer: Layer { index: layer, count: self.own.len() },
+            prompt_tokens: self.start.prompt_tokens,
+            generated,
+            pool: self.start.pools[layer],
+            entries,
         }
     }
 
     /// Notes what a finished step cost; `lanes` took part in it.
     pub(crate) fn account(&mut self, elapsed: Duration, lanes: usize) {
-        let bytes = self.bytes();
-        let entries = self.mean_entries();
-        let cost = &mut self.cost;
-        if cost.steps.is_multiple_of(TRACE_STEPS) {
-            cost.trace.push(entries as f32);
-        }
-        cost.decode += elapsed;
-        cost.steps += 1;
-        cost.lane_steps += lanes;
-        cost.entries_sum += entries;
-        cost.bytes_peak = cost.bytes_peak.max(bytes);
+        self.cost.add(elapsed, lanes, (self.mean_entries(), self.bytes()));
     }
 
     fn mean_entries(&self) -> f64 {
-        let layers = self.layers.len();
+        let layers = self.own.len();
         (0..layers).map(|layer| self.entries(layer)).sum::<usize>() as f64 / layers as f64
     }
 
     fn bytes(&self) -> usize {
-        let shared = self.shared.as_ref().map_or(0, |pool| pool.bytes());
-        shared + self.layers.iter().map(|layer| layer.own.bytes()).sum::<usize>()
+        let shared = self.shared().map_or(0, |pool| pool.bytes());
+        shared + self.own.iter().map(Entries::bytes).sum::<usize>()
     }
 
-    /// The lane's account, once it has ended.
-    pub(crate) fn outcome(self, stop: Stop) -> Outcome {
-        let steps = self.cost.steps.max(1) as f64;
-        let pools: usize = self.layers.iter().map(|layer| layer.pool).sum();
-        Outcome {
+    /// Each arm's account, under its number, once the lane has ended.
+    pub(crate) fn outcomes(self, stop: Stop) -> impl Iterator<Item = (usize, Outcome)> {
+        let kept_end_decode = self.mean_entries();
+        let pools: usize = self.start.pools.iter().sum();
+        let outcome = Outcome {
             stop,
-            kept_end_prefill: pools as f64 / self.layers.len() as f64,
-            kept_end_decode: self.mean_entries(),
-            entries_mean: if self.cost.steps == 0 {
-                self.mean_entries()
-            } else {
-                self.cost.entries_sum / steps
-            },
-            lanes: self.cost.lane_steps as f64 / steps,
+            kept_end_prefill: pools as f64 / self.own.len() as f64,
+            kept_end_decode,
+            entries_mean: self.cost.entries_mean().unwrap_or(kept_end_decode),
+            lanes: self.cost.lanes(),
             decode: self.cost.decode,
             policy: self.cost.policy,
             bytes_peak: self.cost.bytes_peak,
             evictions: self.cost.evictions,
             trace: self.cost.trace,
-            counters: self.counters,
+            counters: Counters::default(),
             tokens: self.tokens,
             logprobs: self.logprobs,
-        }
+        };
+        self.riders
+            .into_iter()
+            .map(move |rider| (rider.id, Outcome { counters: rider.counters, ..outcome.clone() }))
+    }
+}
+
+impl Start {
+    /// Slots that each layer's own entries will take under a policy.
+    fn rooms(&self, policy: &DecodePolicy) -> Vec<usize> {
+        let room = |(index, &pool): (usize, &usize)| {
+            let layer = Layer { index, count: self.pools.len() };
+            // A step's own entry is in before another goes.
+            let most = policy.schedule.peak(pool, self.limits.max_new_tokens, layer) + 1;
+            if self.shared.is_some() { most - pool } else { most }
+        };
+        self.pools.iter().enumerate().map(room).collect()
     }
 }
 

@@ -33,6 +33,19 @@ struct Kind {
     seed: u64,
 }
 
+/// Which prompt, read when, and what is left of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    prompt: Weak<Pool>,
+    kept: Option<Kind>, // none: all of it
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.prompt.ptr_eq(&other.prompt) && self.kept == other.kept
+    }
+}
+
 /// What one prefill policy left of a prompt, one [`Entries`] per layer.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -76,16 +89,22 @@ impl Prefilled {
         &self.logits
     }
 
+    /// What an arm's lane comes from; lanes that come from the same have the same left.
+    pub(crate) fn origin(&self, policies: &Policies, seed: u64) -> Origin {
+        let Policies { prefill: policy, granularity, .. } = policies;
+        let whole = policy.keeps_all(self.tokens.len()) && *granularity == Granularity::KvHead;
+        let seed = if policy.draws() { seed } else { 0 };
+        let kind = || Kind { policy: policy.clone(), granularity: *granularity, seed };
+        Origin { prompt: Arc::downgrade(&self.pool), kept: (!whole).then(kind) }
+    }
+
     /// What an arm leaves of the prompt. Lanes that leave the same share it for as long as one of them lives; the seed matters only if the
     /// policy draws.
     pub(crate) fn pool(&self, policies: &Policies, seed: u64) -> Result<Arc<Pool>> {
-        let Policies { prefill: policy, granularity, .. } = policies;
-        policy.check(self.tokens.len())?;
-        if policy.keeps_all(self.tokens.len()) && *granularity == Granularity::KvHead {
+        policies.prefill.check(self.tokens.len())?;
+        let Some(kind) = self.origin(policies, seed).kept else {
             return Ok(Arc::clone(&self.pool));
-        }
-        let seed = if policy.draws() { seed } else { 0 };
-        let kind = Kind { policy: policy.clone(), granularity: *granularity, seed };
+        };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|(_, pool)| pool.strong_count() > 0);
         let found = pools.iter().find(|(of, _)| *of == kind).and_then(|(_, pool)| pool.upgrade());

@@ -104,18 +104,13 @@ impl Recording {
         let kept = self.kept(&lane);
         let steps = (self.prompt_tokens..self.tokens).map(|token| {
             let before = (0..self.shape.layers).map(|layer| lane.entries(layer) + 1).collect();
-            let ran: Vec<usize> =
-                (0..self.shape.layers).map(|layer| lane.selections(layer)).collect();
+            lane.look_ahead()?;
             self.feed(&mut Lanes::new(std::slice::from_mut(&mut lane)), token, 1)?;
             lane.choose(&[0.0]);
             Ok(ReplayedStep {
                 kept: self.kept(&lane),
                 before,
-                selected: ran
-                    .into_iter()
-                    .enumerate()
-                    .map(|(layer, ran)| lane.selections(layer) > ran)
-                    .collect(),
+                selected: (0..self.shape.layers).map(|layer| lane.selects(layer)).collect(),
                 counters: lane.counters(),
             })
         });

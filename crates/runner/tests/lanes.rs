@@ -4,8 +4,9 @@ mod support;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use runner::{Engine, Job, Limits, Model, Outcome, Weights};
+use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, Weights};
 use support::{Tiny, bits, every_arm, in_a_process, job, load, prefill, prompt, tiny, together};
+use zoo::{Arm, Context, Granularity, Mode, Policies};
 
 const OUTPUT: usize = 32;
 
@@ -146,6 +147,89 @@ fn lanes_of_two_prompts_share_an_engine() {
         let alone = Engine::run(model, &prompts[id % 2], &jobs[id / 2]).unwrap();
         assert_eq!(bits(&outcome), bits(&alone), "lane {id}");
     }
+}
+
+/// All that an outcome says of the arm, and not of the clock or the company.
+fn account(outcome: &Outcome) -> impl PartialEq + std::fmt::Debug {
+    let Outcome { tokens, stop, logprobs, trace, counters, .. } = outcome;
+    let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    (
+        (tokens.clone(), *stop, bits(logprobs), bits(trace), *counters),
+        (outcome.bytes_peak, outcome.evictions, outcome.entries_mean.to_bits()),
+        (outcome.kept_end_prefill.to_bits(), outcome.kept_end_decode.to_bits()),
+    )
+}
+
+#[test]
+fn arms_that_share_a_lane_fare_as_if_each_had_its_own() {
+    let model = tiny();
+    let published = [Mode::Sound, Mode::Reference].into_iter().flat_map(|mode| {
+        // Two sizes of everything, since what differs in nothing but its size stays together longest.
+        [every_arm((96, 24), (16, 6)), every_arm((96, 24), (20, 8))]
+            .concat()
+            .into_iter()
+            .map(move |arm| Arm { mode, ..arm })
+    });
+    let context = Context { max_new_tokens: OUTPUT };
+    let jobs: Vec<Job> = published
+        .filter(|arm| arm.policies(context).is_ok())
+        .map(|arm| job(&arm, OUTPUT))
+        .collect();
+    let prefilled = prefill(model, &prompt(17, 200), &jobs);
+    let alone: Vec<Outcome> =
+        jobs.iter().map(|job| Engine::run(model, &prefilled, job).unwrap()).collect();
+    // Arms that come late join those that have not yet selected.
+    for late in [0, 1, 5, 10, 20] {
+        let mut engine = Engine::new(model, jobs.len()).sharing_lanes();
+        let mut found = Vec::new();
+        let (mut least, mut most) = (jobs.len(), 0);
+        for (place, job) in jobs.iter().enumerate() {
+            if place == jobs.len() / 2 {
+                (0..late).for_each(|_| found.extend(engine.step().unwrap()));
+            }
+            engine.start(&prefilled, job).unwrap();
+        }
+        assert_eq!(engine.jobs(), jobs.len());
+        while !engine.is_idle() {
+            least = least.min(engine.lanes());
+            found.extend(engine.step().unwrap());
+            most = most.max(engine.lanes());
+        }
+        assert!(2 * least < most, "{late}: between {least} and {most} lanes for {}", jobs.len());
+        found.sort_by_key(|(id, _)| *id);
+        assert_eq!(found.len(), jobs.len());
+        for ((id, found), alone) in found.iter().zip(&alone) {
+            assert_eq!(account(found), account(alone), "{late}: {:?}", jobs[*id].policies);
+        }
+    }
+}
+
+#[test]
+fn only_arms_that_compute_the_same_share_a_lane() {
+    let model = tiny();
+    let jobs: Vec<Job> = every_arm((96, 24), (16, 6)).iter().map(|arm| job(arm, OUTPUT)).collect();
+    let [one, other] = [18, 19].map(|seed| prefill(model, &prompt(seed, 200), &jobs));
+    let mut engine = Engine::new(model, 16).sharing_lanes();
+    let mut lanes_after = |prefilled: &Prefilled, job: &Job| {
+        engine.start(prefilled, job).unwrap();
+        engine.lanes()
+    };
+    let first = &jobs[0];
+    assert_eq!(lanes_after(&one, first), 1);
+    assert_eq!(lanes_after(&one, first), 1, "the same");
+    assert_eq!(lanes_after(&other, first), 2, "another prompt");
+    let forced = Job { forced: Some(prompt(20, OUTPUT)), ..first.clone() };
+    assert_eq!(lanes_after(&one, &forced), 3, "another text");
+    let limited = Job { limits: Limits::exactly(OUTPUT - 1), ..first.clone() };
+    assert_eq!(lanes_after(&one, &limited), 4, "another limit");
+    let policies = Policies { granularity: Granularity::QueryHead, ..first.policies.clone() };
+    assert_eq!(lanes_after(&one, &Job { policies, ..first.clone() }), 5, "other heads");
+    let kept = jobs.iter().find(|job| job.policies.prefill != first.policies.prefill).unwrap();
+    assert_eq!(lanes_after(&one, kept), 6, "another part of the prompt");
+    // Without being told to, an engine keeps them apart.
+    let mut engine = Engine::new(model, 16);
+    (0..2).for_each(|_| assert!(engine.start(&one, first).is_ok()));
+    assert_eq!(engine.lanes(), 2);
 }
 
 #[test]

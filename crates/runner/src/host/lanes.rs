@@ -164,7 +164,7 @@ impl Plan {
             self.results[row].own = self.groups.len();
             let own = lane.own(layer);
             let shape = (own.heads(), query_heads);
-            self.add(Of::Lane(row), shape, own.slots(), &[row], lane.observes());
+            self.add(Of::Lane(row), shape, own.slots(), &[row], lane.observes(layer));
         }
     }
 
