@@ -37,6 +37,7 @@ pub struct Engine<'a> {
     shares_lanes: bool,
     started: usize,
     elapsed: Duration,
+    logits: Vec<f32>, // (lanes, vocabulary), of the last step
 }
 
 impl<'a> Engine<'a> {
@@ -49,6 +50,7 @@ impl<'a> Engine<'a> {
             shares_lanes: false,
             started: 0,
             elapsed: Duration::ZERO,
+            logits: Vec::new(),
         }
     }
 
@@ -130,10 +132,11 @@ impl<'a> Engine<'a> {
             let parted = self.lanes[place].look_ahead()?;
             self.lanes.extend(parted);
         }
-        let logits = self.llama.step(&mut self.lanes)?; // (lanes, vocabulary)
+        self.llama.step(&mut self.lanes, &mut self.logits)?;
         let (elapsed, lanes) = (started.elapsed(), self.lanes.len());
         self.elapsed += elapsed;
-        for (lane, logits) in self.lanes.iter_mut().zip(logits.chunks(logits.len() / lanes)) {
+        let logits = self.logits.chunks(self.llama.config.vocabulary);
+        for (lane, logits) in self.lanes.iter_mut().zip(logits) {
             lane.account(elapsed, lanes);
             lane.choose(logits);
         }

@@ -2,7 +2,7 @@
 
 use crate::kernels::Isa;
 
-/// Logits that are summed up in f32 before they go into an f64.
+/// Logits that are looked at together, or summed up in f32 before they go into an f64.
 const PART: usize = 256;
 
 /// The most likely token but for those that are `barred`, the lower id among equals; a logit that is not a number never wins.
@@ -11,13 +11,34 @@ const PART: usize = 256;
 /// - `logits`: `(vocabulary,)`
 pub(crate) fn most_likely(logits: &[f32], barred: &[u32]) -> u32 {
     let mut best: Option<(u32, f32)> = None;
-    for (token, &logit) in (0..).zip(logits) {
-        let wins = best.is_none_or(|(_, most)| logit > most || most.is_nan());
-        if wins && !barred.contains(&token) {
-            best = Some((token, logit));
+    for (first, part) in (0..).step_by(PART).zip(logits.chunks(PART)) {
+        // Few parts hold one that wins.
+        if best.is_some_and(|(_, most)| largest(part) <= most) {
+            continue;
+        }
+        for (token, &logit) in (first..).zip(part) {
+            let wins = best.is_none_or(|(_, most)| logit > most || most.is_nan());
+            if wins && !barred.contains(&token) {
+                best = Some((token, logit));
+            }
         }
     }
     best.map_or(0, |(token, _)| token)
+}
+
+/// The largest of some numbers, but for those that are not numbers.
+fn largest(numbers: &[f32]) -> f32 {
+    fn larger(most: f32, number: f32) -> f32 {
+        if number > most { number } else { most }
+    }
+    let (rows, rest) = numbers.as_chunks::<16>();
+    let mut most = [f32::NEG_INFINITY; 16];
+    for row in rows {
+        for (most, &number) in most.iter_mut().zip(row) {
+            *most = larger(*most, number);
+        }
+    }
+    most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
 }
 
 /// Log-softmax at one token, summed in f64 over parts; -∞ for a token that the vocabulary lacks.
@@ -48,6 +69,21 @@ mod tests {
         assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0], &[]), 2);
         assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0], &[2]), 3);
         assert_eq!(most_likely(&[f32::NAN, 1.0, 3.0, 3.0], &[2, 3]), 1);
+    }
+
+    #[test]
+    fn wherever_it_stands_the_largest_is_found() {
+        for place in [0, 1, 15, 16, 255, 256, 300, 511, 512, 560] {
+            for fill in [f32::NAN, f32::NEG_INFINITY, -1.0] {
+                let mut logits = vec![fill; 561];
+                logits[place] = 2.0;
+                logits[560] = 2.0;
+                assert_eq!(most_likely(&logits, &[]), place as u32, "{place}, {fill}");
+                let other = if place == 560 { 0 } else { 560 };
+                let without = most_likely(&logits, &[place as u32]);
+                assert!(without == other || fill.is_nan(), "{place}, {fill}: {without}");
+            }
+        }
     }
 
     #[test]

@@ -104,12 +104,14 @@ impl Llama {
             };
             (tokens, positions, wanted)
         });
+        let mut logits = Vec::new();
         match &self.back_end {
             BackEnd::Host(decoder) => {
                 let mut reader =
                     host::Reader::new(shape, decoder.numbers(), tokens.len(), observations)?;
                 for (tokens, positions, wanted) in blocks {
-                    each(&decoder.forward(tokens, &positions, wanted, &mut reader)?)?;
+                    decoder.forward(tokens, &positions, wanted, &mut reader, &mut logits)?;
+                    each(&logits)?;
                     reader.advance(tokens.len());
                 }
                 reader.finish(decoder.host())
@@ -118,7 +120,8 @@ impl Llama {
                 let mut reader =
                     tensor::Reader::new(shape, tokens.len(), observations, decoder.device())?;
                 for (tokens, positions, wanted) in blocks {
-                    each(&decoder.forward(tokens, &positions, wanted, &mut reader)?)?;
+                    decoder.forward(tokens, &positions, wanted, &mut reader, &mut logits)?;
+                    each(&logits)?;
                     reader.advance(tokens.len());
                 }
                 reader.finish()
@@ -126,15 +129,20 @@ impl Llama {
         }
     }
 
-    /// Feeds every lane its next token; returns their logits, `(lanes, vocabulary)`.
-    pub(crate) fn step(&self, lanes: &mut [Lane]) -> Result<Vec<f32>> {
+    /// Feeds every lane its next token.
+    ///
+    /// # Shapes
+    /// - `logits`: `(lanes, vocabulary)`, replaced
+    pub(crate) fn step(&self, lanes: &mut [Lane], logits: &mut Vec<f32>) -> Result<()> {
         let (tokens, positions): (Vec<u32>, Vec<u32>) = lanes.iter().map(Lane::next).unzip();
         match &self.back_end {
             BackEnd::Host(decoder) => {
-                decoder.forward(&tokens, &positions, Wanted::All, &mut host::Lanes::new(lanes))
+                let mut lanes = host::Lanes::new(lanes);
+                decoder.forward(&tokens, &positions, Wanted::All, &mut lanes, logits)
             }
             BackEnd::Tensor(decoder) => {
-                decoder.forward(&tokens, &positions, Wanted::All, &mut tensor::Lanes(lanes))
+                let mut lanes = tensor::Lanes(lanes);
+                decoder.forward(&tokens, &positions, Wanted::All, &mut lanes, logits)
             }
         }
     }

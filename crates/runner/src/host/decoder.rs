@@ -42,14 +42,15 @@ impl Decoder {
     ///
     /// # Shapes
     /// - `tokens`, `positions`: `(rows,)`
-    /// - returns `(rows wanted, vocabulary)`
+    /// - `logits`: `(rows wanted, vocabulary)`, replaced
     pub(crate) fn forward(
         &self,
         tokens: &[u32],
         positions: &[u32],
         wanted: Wanted,
         attend: &mut impl Attend,
-    ) -> Result<Vec<f32>> {
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
         let Config { hidden, query_heads, kv_heads, head_dim, .. } = self.config;
         let (host, rows) = (&self.host, tokens.len());
         let rotation = Rotation::of(&self.frequencies, positions);
@@ -70,11 +71,12 @@ impl Decoder {
             let inner = gated(host, matrices, &normed, &layer.down);
             products(host, &[&layer.down], &inner, (&mut x, Then::Add));
         }
-        Ok(match wanted {
-            Wanted::None => Vec::new(),
-            Wanted::Last => self.logits(&x[(rows - 1) * hidden..]),
-            Wanted::All => self.logits(&x),
-        })
+        match wanted {
+            Wanted::None => logits.clear(),
+            Wanted::Last => self.logits(&x[(rows - 1) * hidden..], logits),
+            Wanted::All => self.logits(&x, logits),
+        }
+        Ok(())
     }
 
     /// # Shapes
@@ -89,13 +91,12 @@ impl Decoder {
 
     /// # Shapes
     /// - `x`: `(rows, hidden)`
-    /// - returns `(rows, vocabulary)`
-    fn logits(&self, x: &[f32]) -> Vec<f32> {
+    /// - `logits`: `(rows, vocabulary)`, replaced
+    fn logits(&self, x: &[f32], logits: &mut Vec<f32>) {
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         let normed = Activations::normed(&self.host, x, &self.norm, &[head]);
-        let mut logits = vec![0.0; x.len() / self.config.hidden * head.outputs()];
-        products(&self.host, &[head], &normed, (&mut logits, Then::Replace));
-        logits
+        logits.resize(x.len() / self.config.hidden * head.outputs(), 0.0);
+        products(&self.host, &[head], &normed, (logits, Then::Replace));
     }
 
     /// What a cache's numbers are held in: halves where weights are quantised, else floats.

@@ -41,14 +41,15 @@ impl Decoder {
     ///
     /// # Shapes
     /// - `tokens`, `positions`: `(rows,)`
-    /// - returns `(rows wanted, vocabulary)`
+    /// - `logits`: `(rows wanted, vocabulary)`, replaced
     pub(crate) fn forward(
         &self,
         tokens: &[u32],
         positions: &[u32],
         wanted: Wanted,
         attend: &mut impl Attend,
-    ) -> Result<Vec<f32>> {
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
         let Config { query_heads, kv_heads, head_dim, norm_epsilon, .. } = self.config;
         let rows = tokens.len();
         let rotation = self.rope.at(&Tensor::new(positions, &self.device)?)?;
@@ -65,12 +66,16 @@ impl Decoder {
             x = (x + layer.down.forward(&gated)?)?;
         }
         let x = match wanted {
-            Wanted::None => return Ok(Vec::new()),
+            Wanted::None => {
+                logits.clear();
+                return Ok(());
+            }
             Wanted::Last => x.narrow(0, rows - 1, 1)?,
             Wanted::All => x,
         };
-        let logits = self.head.forward(&rms_norm(&x, &self.norm, norm_epsilon)?)?;
-        Ok(logits.flatten_all()?.to_vec1()?)
+        let found = self.head.forward(&rms_norm(&x, &self.norm, norm_epsilon)?)?;
+        *logits = found.flatten_all()?.to_vec1()?;
+        Ok(())
     }
 
     pub(crate) fn device(&self) -> &Device {

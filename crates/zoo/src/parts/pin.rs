@@ -64,9 +64,25 @@ impl Free {
 
     /// The entries, ascending.
     pub(crate) fn entries(&self, view: &View<'_>) -> impl Iterator<Item = usize> {
-        let positions = &view.positions[self.entries.clone()];
+        self.among(self.entries.clone(), view)
+    }
+
+    /// The same in parts of the cache, of so many entries each, and in each of them.
+    pub(crate) fn parts(
+        &self,
+        view: &View<'_>,
+        length: usize,
+    ) -> impl Iterator<Item = (Range<usize>, impl Iterator<Item = usize>)> {
+        self.entries.clone().step_by(length).map(move |start| {
+            let part = start..self.entries.end.min(start + length);
+            (part.clone(), self.among(part, view))
+        })
+    }
+
+    fn among(&self, part: Range<usize>, view: &View<'_>) -> impl Iterator<Item = usize> {
+        let positions = &view.positions[part.clone()];
         let free = |(_, position): &(usize, &u32)| self.positions.contains(&(**position as usize));
-        self.entries.clone().zip(positions).filter(free).map(|(entry, _)| entry)
+        part.zip(positions).filter(free).map(|(entry, _)| entry)
     }
 }
 

@@ -1,5 +1,8 @@
 use std::cmp::Ordering;
 
+use super::Free;
+use crate::View;
+
 /// The `count` candidates with the lowest score, ascending by index.
 ///
 /// Among equal scores the younger (higher position) goes first, so ties fall to the older entry. A score that is
@@ -26,18 +29,26 @@ pub fn lowest(
     candidates
 }
 
-/// The candidate that [`lowest`] would take alone, found in one look at each.
-pub(crate) fn lowest_one(
-    scores: &[f32],
-    positions: &[u32],
-    candidates: impl Iterator<Item = usize>,
-) -> Option<usize> {
-    let worse = |a: usize, b: usize| match scores[a].partial_cmp(&scores[b]) {
-        Some(Ordering::Less) => true,
-        Some(Ordering::Greater) => false,
-        _ => rank(scores[a], scores[b]).then(positions[b].cmp(&positions[a])) == Ordering::Less,
-    };
-    candidates.reduce(|lowest, entry| if worse(entry, lowest) { entry } else { lowest })
+/// Entries that are looked at together.
+const PART: usize = 64;
+
+/// The candidate that [`lowest`] would take alone, if any are free. Few parts of a cache hold one that is lower than all before, and only these are
+/// gone through one by one.
+pub(crate) fn lowest_one(scores: &[f32], view: &View<'_>, free: &Free) -> Option<usize> {
+    let positions = view.positions;
+    let worse =
+        |a: usize, b: usize| rank(scores[a], scores[b]).then(positions[b].cmp(&positions[a]));
+    free.parts(view, PART).fold(None, |lowest, (part, candidates)| {
+        if lowest.is_some_and(|lowest: usize| all_above(&scores[part], scores[lowest])) {
+            return lowest;
+        }
+        lowest.into_iter().chain(candidates).min_by(|&a, &b| worse(a, b))
+    })
+}
+
+/// Whether all are numbers and larger than that; without a branch, so that many are compared at once.
+fn all_above(scores: &[f32], lowest: f32) -> bool {
+    scores.iter().fold(true, |above, &score| above & (score > lowest))
 }
 
 /// The candidates by falling score, the older first among equals; a score that is not a number comes last.
@@ -55,7 +66,9 @@ fn rank(a: f32, b: f32) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::{lowest, lowest_one};
+    use super::{PART, lowest, lowest_one};
+    use crate::parts::{Free, stream};
+    use crate::{Pin, View};
 
     #[test]
     fn ties_go_to_the_older_entry_and_nan_ranks_last() {
@@ -66,11 +79,40 @@ mod tests {
             [1, 3]
         );
         assert_eq!(lowest(&[0.0, f32::NAN, -1.0, 5.0], &positions, vec![0, 1, 2, 3], 1), [1]);
-        for scores in [[1.0, 1.0, 1.0, 2.0], [0.0, f32::NAN, -1.0, 5.0], [f32::NAN; 4], [3.0; 4]] {
-            let one = lowest_one(&scores, &positions, 0..4).unwrap();
-            assert_eq!([one], *lowest(&scores, &positions, vec![0, 1, 2, 3], 1));
-        }
         assert_eq!(lowest(&[0.0; 4], &positions, vec![2], 3), [2]);
         assert_eq!(lowest(&[0.0; 4], &positions, vec![2], 0), [0usize; 0]);
+    }
+
+    #[test]
+    fn the_lowest_one_is_the_first_of_the_lowest() {
+        for entries in [1, 4, PART, 3 * PART + 7] {
+            for case in 0..200 {
+                let draw = |place: usize, below: u64| stream(&[case, place as u64, below]) % below;
+                // Few values, so that many are equal; some are no numbers.
+                let few = [f32::NAN, 0.0, -0.0, 1.0, 2.0, 3.0];
+                let of = |place| match case % 3 {
+                    0 => few[draw(place, 6) as usize],
+                    1 => few[1 + draw(place, 5) as usize],
+                    _ => draw(place, 1 << 20) as f32,
+                };
+                let scores: Vec<f32> = (0..entries).map(of).collect();
+                let mut positions: Vec<u32> = (0..entries as u32).collect();
+                positions.sort_by_key(|&position| draw(position as usize, 1 << 40));
+                let view = View {
+                    positions: &positions,
+                    attention: &[],
+                    prompt_tokens: 0,
+                    tokens: entries,
+                    seed: 0,
+                };
+                let pins = [
+                    Pin::Sinks(draw(entries, 9) as usize),
+                    Pin::Recent(draw(entries, 70) as usize),
+                ];
+                let free = Free::of(&pins, &view);
+                let all = lowest(&scores, &positions, free.entries(&view).collect(), 1);
+                assert_eq!(lowest_one(&scores, &view, &free).as_slice(), all, "{scores:?}");
+            }
+        }
     }
 }
