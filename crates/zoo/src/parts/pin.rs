@@ -64,25 +64,17 @@ impl Free {
 
     /// The entries, ascending.
     pub(crate) fn entries(&self, view: &View<'_>) -> impl Iterator<Item = usize> {
-        self.among(self.entries.clone(), view)
+        self.entries.clone().filter(|&entry| self.holds(view, entry))
     }
 
-    /// The same in parts of the cache, of so many entries each, and in each of them.
-    pub(crate) fn parts(
-        &self,
-        view: &View<'_>,
-        length: usize,
-    ) -> impl Iterator<Item = (Range<usize>, impl Iterator<Item = usize>)> {
-        self.entries.clone().step_by(length).map(move |start| {
-            let part = start..self.entries.end.min(start + length);
-            (part.clone(), self.among(part, view))
-        })
+    /// The part of the cache beyond which there are none.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.entries.clone()
     }
 
-    fn among(&self, part: Range<usize>, view: &View<'_>) -> impl Iterator<Item = usize> {
-        let positions = &view.positions[part.clone()];
-        let free = |(_, position): &(usize, &u32)| self.positions.contains(&(**position as usize));
-        part.zip(positions).filter(free).map(|(entry, _)| entry)
+    /// Whether an entry of that part is one.
+    pub(crate) fn holds(&self, view: &View<'_>, entry: usize) -> bool {
+        self.positions.contains(&(view.positions[entry] as usize))
     }
 }
 

@@ -32,23 +32,32 @@ pub fn lowest(
 /// Entries that are looked at together.
 const PART: usize = 64;
 
-/// The candidate that [`lowest`] would take alone, if any are free. Few parts of a cache hold one that is lower than all before, and only these are
-/// gone through one by one.
+/// The free entry that [`lowest`] would take alone, if any is free. Few parts of a cache hold one that is as low as the lowest before them, and only these
+/// are gone through one by one.
 pub(crate) fn lowest_one(scores: &[f32], view: &View<'_>, free: &Free) -> Option<usize> {
-    let positions = view.positions;
-    let worse =
-        |a: usize, b: usize| rank(scores[a], scores[b]).then(positions[b].cmp(&positions[a]));
-    free.parts(view, PART).fold(None, |lowest, (part, candidates)| {
-        if lowest.is_some_and(|lowest: usize| all_above(&scores[part], scores[lowest])) {
-            return lowest;
+    let (positions, range) = (view.positions, free.range());
+    let mut lowest: Option<usize> = None;
+    for (part, of_part) in scores[range.clone()].chunks(PART).enumerate() {
+        let least = lowest.map_or(f32::INFINITY, |lowest| scores[lowest]);
+        // Without a branch, so that many are compared at once.
+        if of_part.iter().fold(true, |above, &score| above & (score > least)) {
+            continue;
         }
-        lowest.into_iter().chain(candidates).min_by(|&a, &b| worse(a, b))
-    })
-}
-
-/// Whether all are numbers and larger than that; without a branch, so that many are compared at once.
-fn all_above(scores: &[f32], lowest: f32) -> bool {
-    scores.iter().fold(true, |above, &score| above & (score > lowest))
+        for (entry, &score) in (range.start + part * PART..).zip(of_part) {
+            let worse = |than: usize| match score.partial_cmp(&scores[than]) {
+                Some(Ordering::Greater) => false,
+                Some(Ordering::Less) => true,
+                _ => {
+                    let younger = positions[than].cmp(&positions[entry]);
+                    rank(score, scores[than]).then(younger) == Ordering::Less
+                }
+            };
+            if lowest.is_none_or(worse) && free.holds(view, entry) {
+                lowest = Some(entry);
+            }
+        }
+    }
+    lowest
 }
 
 /// The candidates by falling score, the older first among equals; a score that is not a number comes last.
