@@ -22,6 +22,15 @@ pub struct Entries {
     allocated: usize, // slots of each KV head that memory was taken for, in whole pages
 }
 
+/// Room for slots, layers side by side.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    /// How many in each layer.
+    pub(crate) slots: Vec<usize>,
+    /// Whether they will be filled, so that all of the memory may be taken for one of them.
+    pub(crate) filled: bool,
+}
+
 /// Slots for new entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Slots {
@@ -43,46 +52,34 @@ impl Entries {
         }
     }
 
-    /// Puts layers side by side in memory, where they will find room for so many slots each; one that comes to have more moves away.
-    ///
-    /// # Shapes
-    /// - `rooms`: `(layers,)`
-    pub(crate) fn make_room(layers: &mut [Self], rooms: &[usize], filled: bool) -> Result<()> {
-        let stores = layers.iter_mut().zip(rooms).map(|(layer, &room)| {
-            let slots = layer.slots();
-            (&mut layer.store, slots, room)
-        });
-        Store::make_room(stores, filled)
-    }
-
-    /// The same, where any layer has less room than that.
-    pub(crate) fn widen(layers: &mut [Self], rooms: &[usize]) -> Result<()> {
-        if layers.iter().zip(rooms).all(|(layer, &room)| layer.store.room() >= room) {
+    /// Puts layers side by side in memory, unless they have as much room or more; one that comes to have more entries than that moves away.
+    pub(crate) fn make_room(layers: &mut [Self], room: &Room) -> Result<()> {
+        let has_room = |(layer, &slots): (&Self, &usize)| layer.store.room() >= slots;
+        if layers.iter().zip(&room.slots).all(has_room) {
             return Ok(());
         }
-        let rooms = layers.iter().zip(rooms).map(|(layer, &room)| room.max(layer.store.room()));
-        Self::make_room(layers, &rooms.collect::<Vec<_>>(), false)
+        let stores = layers.iter_mut().zip(&room.slots).map(|(layer, &room)| {
+            let (slots, room) = (layer.slots(), room.max(layer.store.room()));
+            (&mut layer.store, slots, room)
+        });
+        Store::make_room(stores, room.filled)
     }
 
     /// Copies of some entries of each layer without their scores, in as many heads as are named: each head here gives rise to the same number of
-    /// consecutive ones there. They lie side by side, with room for so many slots each.
+    /// consecutive ones there.
     ///
     /// # Shapes
     /// - `kept`: `(layers, heads, entries)`; slots in the order that the copy will have
-    /// - `rooms`: `(layers,)`
     pub(crate) fn copies(
         layers: &[Self],
         kept: &[Vec<Vec<usize>>],
-        rooms: &[usize],
+        room: &Room,
     ) -> Result<Vec<Self>> {
         let empty = |(layer, kept): (&Self, &Vec<Vec<usize>>)| {
             Ok(Self::new(layer.store.empty_like(kept.len())?, kept.len()))
         };
         let mut copies: Vec<Self> = layers.iter().zip(kept).map(empty).collect::<Result<_>>()?;
-        let pages = |slots: usize| slots.div_ceil(PAGE);
-        let filled =
-            rooms.iter().zip(kept).all(|(room, kept)| pages(*room) <= pages(kept[0].len()) + 1);
-        Self::make_room(&mut copies, rooms, filled)?;
+        Self::make_room(&mut copies, room)?;
         for ((copy, layer), kept) in copies.iter_mut().zip(layers).zip(kept) {
             copy.reserve(kept[0].len())?;
             copy.store.copy_from(&layer.store, kept)?;

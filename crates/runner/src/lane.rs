@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use zoo::{Counters, DecodePolicy, Layer, Moment, Selection};
 
-use crate::cache::{Entries, Slots, Store};
+use crate::cache::{Entries, Room, Slots, Store};
 use crate::likelihood::{log_probability, most_likely};
 use crate::outcome::{Cost, Outcome, Stop};
 use crate::prefill::{Origin, Pool};
@@ -73,7 +73,7 @@ impl Lane {
             limits: job.limits.clone(),
             forced: job.forced.clone(),
         });
-        let mut own = Entries::copies(&pool.layers, &kept, &start.rooms(&rider.policy))?;
+        let mut own = Entries::copies(&pool.layers, &kept, &start.room(&rider.policy))?;
         if rider.policy.accumulates() {
             for (layer, own) in own.iter_mut().enumerate() {
                 own.track(prefilled.received(layer, own)?);
@@ -112,7 +112,7 @@ impl Lane {
             }
         }
         // It may be the one that stays.
-        Entries::widen(&mut self.own, &start.rooms(&rider.policy))?;
+        Entries::make_room(&mut self.own, &start.room(&rider.policy))?;
         self.riders.push(rider);
         Ok(true)
     }
@@ -136,7 +136,7 @@ impl Lane {
     fn copy(&self, rider: Rider) -> Result<Self> {
         let all = |own: &Entries| vec![(0..own.slots()).collect(); own.heads()];
         let kept: Vec<_> = self.own.iter().map(all).collect();
-        let mut own = Entries::copies(&self.own, &kept, &self.start.rooms(&rider.policy))?;
+        let mut own = Entries::copies(&self.own, &kept, &self.start.room(&rider.policy))?;
         own.iter_mut().zip(&self.own).for_each(|(copy, own)| copy.track_like(own));
         Ok(Self {
             riders: vec![rider],
@@ -338,15 +338,19 @@ impl Lane {
 }
 
 impl Start {
-    /// Slots that each layer's own entries will take under a policy.
-    fn rooms(&self, policy: &DecodePolicy) -> Vec<usize> {
-        let room = |(index, &pool): (usize, &usize)| {
-            let layer = Layer { index, count: self.pools.len() };
-            // A step's own entry is in before another goes.
-            let most = policy.schedule.peak(pool, self.limits.max_new_tokens, layer) + 1;
-            if self.shared.is_some() { most - pool } else { most }
-        };
-        self.pools.iter().enumerate().map(room).collect()
+    /// Room for the entries that a lane has of its own under a policy. If that bounds them, they will come to be as many; what nothing bounds but the end
+    /// of the text may end long before.
+    fn room(&self, policy: &DecodePolicy) -> Room {
+        let steps = self.limits.max_new_tokens;
+        let layers = self.pools.iter().zip(Layer::all(self.pools.len()));
+        let (slots, bounded): (Vec<usize>, Vec<bool>) = layers
+            .map(|(&pool, layer)| {
+                // A step's own entry is in before another goes.
+                let added = policy.schedule.peak(pool, steps, layer) + 1 - pool;
+                (added + if self.shared.is_some() { 0 } else { pool }, added < steps)
+            })
+            .unzip();
+        Room { slots, filled: bounded.into_iter().all(|bounded| bounded) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use zoo::{Granularity, Layer, Observation, Policies, PrefillPolicy, View};
 
-use crate::cache::Entries;
+use crate::cache::{Entries, Room};
 use crate::llama::{Llama, Wanted};
 use crate::observe::Recorder;
 use crate::{Config, Error, Result};
@@ -138,8 +138,8 @@ impl Prefilled {
                 .collect()
         });
         let kept: Vec<Vec<Vec<usize>>> = kept.collect();
-        let rooms: Vec<usize> = kept.iter().map(|heads| heads[0].len()).collect();
-        Ok(Pool { layers: Entries::copies(&self.pool.layers, &kept, &rooms)? })
+        let room = Room { slots: kept.iter().map(|heads| heads[0].len()).collect(), filled: true };
+        Ok(Pool { layers: Entries::copies(&self.pool.layers, &kept, &room)? })
     }
 
     /// Attention that some entries of a layer received from all prompt queries that see them, summed over each head's queries.

@@ -129,13 +129,17 @@ fn check_copy(cache: &Entries, copies: usize) {
     }
 }
 
+fn room(slots: [usize; 2], filled: bool) -> Room {
+    Room { slots: slots.to_vec(), filled }
+}
+
 #[test]
 fn copies_hold_what_is_named_in_its_order() {
     for store in stores() {
         let layers = [filled(store.empty_like(2).unwrap(), 80), filled(store, 3)];
         let first = vec![vec![79, 0, 40], vec![1, 2, 3], vec![5, 6, 7], vec![64, 63, 0]];
         let kept = [first, vec![Vec::new(); 4]];
-        let copies = Entries::copies(&layers, &kept, &[3, 200]).unwrap();
+        let copies = Entries::copies(&layers, &kept, &room([3, 200], true)).unwrap();
         assert_eq!(copies[0].positions(0), [79, 0, 40]);
         assert_eq!((copies[1].len(), copies[1].heads(), copies[1].bytes()), (0, 4, 0));
         for copy in &copies {
@@ -145,7 +149,7 @@ fn copies_hold_what_is_named_in_its_order() {
         // Neighbours in memory grow, one of them beyond its room.
         let whole = |layer: &Entries| vec![(0..layer.len()).collect::<Vec<_>>(); 2];
         let kept = [whole(&layers[0]), whole(&layers[1])];
-        let mut pair = Entries::copies(&layers, &kept, &[80, 300]).unwrap();
+        let mut pair = Entries::copies(&layers, &kept, &room([80, 300], false)).unwrap();
         for position in 80..200 {
             for layer in &mut pair {
                 push(layer, position);

@@ -6,7 +6,7 @@ use super::attention::{Scratch, with_scratch};
 use super::store::{Head, Numbers, Store, with_heads};
 use super::{Attend, Rows};
 use crate::Result;
-use crate::cache::{self, Entries};
+use crate::cache::{self, Entries, Room};
 use crate::kernels::{Activations, CHUNK, Host, Isa, Number, exp};
 use crate::observe::Recorder;
 use crate::prefill::{BLOCK, CacheShape, Read};
@@ -56,7 +56,8 @@ impl Reader {
         let recorders = Recorder::all(observations, &shape, tokens);
         let wait = recorders.iter().any(Recorder::waits);
         let mut layers: Vec<Entries> = (0..shape.layers).map(layer).collect();
-        Entries::make_room(&mut layers, &vec![tokens; shape.layers], true)?;
+        let room = Room { slots: vec![tokens; shape.layers], filled: true };
+        Entries::make_room(&mut layers, &room)?;
         Ok(Self {
             layers,
             waiting: vec![Vec::new(); if wait { shape.layers } else { 0 }],
