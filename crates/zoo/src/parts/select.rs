@@ -39,8 +39,8 @@ pub(crate) fn lowest_one(scores: &[f32], view: &View<'_>, free: &Free) -> Option
     let mut lowest: Option<usize> = None;
     for (part, of_part) in scores[range.clone()].chunks(PART).enumerate() {
         let least = lowest.map_or(f32::INFINITY, |lowest| scores[lowest]);
-        // Without a branch, so that many are compared at once.
-        if of_part.iter().fold(true, |above, &score| above & (score > least)) {
+        // Counted, so that many are compared at once.
+        if of_part.iter().filter(|&&score| score > least).count() == of_part.len() {
             continue;
         }
         for (entry, &score) in (range.start + part * PART..).zip(of_part) {
