@@ -233,12 +233,24 @@ impl<T: Number> Head<T> {
 
     /// Takes in some slots, in their order.
     fn gather(&mut self, keys: &[[T; KEYS]], values: &[T], slots: &[usize]) {
-        let width = width(self.head_dim);
-        let mut key = vec![T::default(); self.head_dim];
-        for (to, &slot) in slots.iter().enumerate() {
-            read_key(keys, slot, &mut key);
-            self.write_key(to, &key);
-            self.values[to * width..][..width].copy_from_slice(&values[slot * width..][..width]);
+        let (head_dim, width) = (self.head_dim, width(self.head_dim));
+        let tiles: &mut [[T; KEYS]] = self.keys.as_chunks_mut().0;
+        for (tile, slots) in tiles.chunks_mut(head_dim).zip(slots.chunks(KEYS)) {
+            let first = slots[0];
+            let in_a_row = slots.len() == KEYS && slots.iter().zip(first..).all(|(a, b)| *a == b);
+            if in_a_row && first.is_multiple_of(KEYS) {
+                tile.copy_from_slice(&keys[first / KEYS * head_dim..][..head_dim]);
+                continue;
+            }
+            // Channel by channel: the slots' tiles are few, and near.
+            for (channel, row) in tile.iter_mut().enumerate() {
+                for (number, slot) in row.iter_mut().zip(slots) {
+                    *number = keys[slot / KEYS * head_dim + channel][slot % KEYS];
+                }
+            }
+        }
+        for (value, &slot) in self.values.chunks_mut(width).zip(slots) {
+            value.copy_from_slice(&values[slot * width..][..width]);
         }
     }
 
