@@ -73,7 +73,7 @@ impl Selector {
     }
 
     fn candidates(&self, view: &View<'_>) -> Vec<usize> {
-        Free::of(&self.pins, view).entries(view).collect()
+        Free::of(&self.pins, view).entries(view.positions).collect()
     }
 
     /// One score per entry, the candidates' pooled.

@@ -62,9 +62,12 @@ impl Free {
         free
     }
 
-    /// The entries, ascending.
-    pub(crate) fn entries(&self, view: &View<'_>) -> impl Iterator<Item = usize> {
-        self.entries.clone().filter(|&entry| self.holds(view, entry))
+    /// The entries, ascending, of the view's positions.
+    pub(crate) fn entries(&self, positions: &[u32]) -> impl Iterator<Item = usize> {
+        self.range()
+            .zip(&positions[self.range()])
+            .filter(|(_, at)| self.holds(**at))
+            .map(|(entry, _)| entry)
     }
 
     /// The part of the cache beyond which there are none.
@@ -72,9 +75,9 @@ impl Free {
         self.entries.clone()
     }
 
-    /// Whether an entry of that part is one.
-    pub(crate) fn holds(&self, view: &View<'_>, entry: usize) -> bool {
-        self.positions.contains(&(view.positions[entry] as usize))
+    /// Whether an entry of that part is one, at this position.
+    pub(crate) fn holds(&self, position: u32) -> bool {
+        self.positions.contains(&(position as usize))
     }
 }
 
@@ -105,7 +108,7 @@ mod tests {
                     [Pin::Sinks, |_| Pin::Prompt, Pin::Recent, Pin::FirstEntries, Pin::LastEntries];
                 for (one, two) in kinds.iter().flat_map(|one| kinds.map(|two| (one, two))) {
                     let pins = [one(count), two(other)];
-                    let found: Vec<usize> = Free::of(&pins, &view).entries(&view).collect();
+                    let found: Vec<usize> = Free::of(&pins, &view).entries(&positions).collect();
                     let free = |&entry: &usize| !pins.iter().any(|pin| pin.holds(&view, entry));
                     let expected: Vec<usize> = (0..positions.len()).filter(free).collect();
                     assert_eq!(found, expected, "{pins:?}");

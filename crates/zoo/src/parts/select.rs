@@ -29,32 +29,20 @@ pub fn lowest(
     candidates
 }
 
-/// Entries that are looked at together.
-const PART: usize = 64;
-
-/// The free entry that [`lowest`] would take alone, if any is free. Few parts of a cache hold one that is as low as the lowest before them, and only these
-/// are gone through one by one.
+/// The free entry that [`lowest`] would take alone, if any is free, found in one look at each.
 pub(crate) fn lowest_one(scores: &[f32], view: &View<'_>, free: &Free) -> Option<usize> {
-    let (positions, range) = (view.positions, free.range());
-    let mut lowest: Option<usize> = None;
-    for (part, of_part) in scores[range.clone()].chunks(PART).enumerate() {
-        let least = lowest.map_or(f32::INFINITY, |lowest| scores[lowest]);
-        // Counted, so that many are compared at once.
-        if of_part.iter().filter(|&&score| score > least).count() == of_part.len() {
+    let (positions, mut lowest, mut least) = (view.positions, None, f32::INFINITY);
+    let numbers = scores[free.range()].iter().zip(&positions[free.range()]);
+    for (entry, (&score, &position)) in free.range().zip(numbers) {
+        // Most are higher, and whether they may go does not matter.
+        if score > least || !free.holds(position) {
             continue;
         }
-        for (entry, &score) in (range.start + part * PART..).zip(of_part) {
-            let worse = |than: usize| match score.partial_cmp(&scores[than]) {
-                Some(Ordering::Greater) => false,
-                Some(Ordering::Less) => true,
-                _ => {
-                    let younger = positions[than].cmp(&positions[entry]);
-                    rank(score, scores[than]).then(younger) == Ordering::Less
-                }
-            };
-            if lowest.is_none_or(worse) && free.holds(view, entry) {
-                lowest = Some(entry);
-            }
+        let goes_before = |than: usize| {
+            rank(score, scores[than]).then(positions[than].cmp(&position)) == Ordering::Less
+        };
+        if lowest.is_none_or(goes_before) {
+            (lowest, least) = (Some(entry), score);
         }
     }
     lowest
@@ -75,7 +63,7 @@ fn rank(a: f32, b: f32) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::{PART, lowest, lowest_one};
+    use super::{lowest, lowest_one};
     use crate::parts::{Free, stream};
     use crate::{Pin, View};
 
@@ -94,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_lowest_one_is_the_first_of_the_lowest() {
-        for entries in [1, 4, PART, 3 * PART + 7] {
+        for entries in [1, 4, 16, 200] {
             for case in 0..200 {
                 let draw = |place: usize, below: u64| stream(&[case, place as u64, below]) % below;
                 // Few values, so that many are equal; some are no numbers.
@@ -119,7 +107,7 @@ mod tests {
                     Pin::Recent(draw(entries, 70) as usize),
                 ];
                 let free = Free::of(&pins, &view);
-                let all = lowest(&scores, &positions, free.entries(&view).collect(), 1);
+                let all = lowest(&scores, &positions, free.entries(&positions).collect(), 1);
                 assert_eq!(lowest_one(&scores, &view, &free).as_slice(), all, "{scores:?}");
             }
         }
