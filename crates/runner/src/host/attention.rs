@@ -45,7 +45,6 @@ macro_rules! for_block {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) weights: Vec<[f32; CHUNK]>, // (queries,)
-    queries: Vec<f32>,                     // block by block, (head_dim, queries of the block)
     keys: Vec<[f32; KEYS]>,                // (head_dim,)
     values: Vec<f32>,                      // (PART, width)
     pub(super) out: Vec<f32>,              // of rows, (rows, query_width)
@@ -59,37 +58,6 @@ pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with_borrow_mut(work)
 }
 
-impl Scratch {
-    /// Takes in the queries that will go over chunks: those of a block channel by channel, as keys are.
-    ///
-    /// # Shapes
-    /// - `rows`: `(head_dim,)` each, scaled
-    pub(super) fn take_in<'a>(
-        &mut self,
-        isa: Isa,
-        mut rows: impl ExactSizeIterator<Item = &'a [f32]>,
-    ) {
-        let mut left = rows.len();
-        self.weights.resize(self.weights.len().max(left), [0.0; CHUNK]);
-        self.queries.clear();
-        while left > 0 {
-            let block = block(isa, left);
-            for_block!(block, N => self.take_block::<N>(&mut rows));
-            left -= block;
-        }
-    }
-
-    fn take_block<'a, const N: usize>(&mut self, rows: &mut impl Iterator<Item = &'a [f32]>) {
-        let first = self.queries.len();
-        for (place, row) in rows.take(N).enumerate() {
-            self.queries.resize(first + N * row.len(), 0.0);
-            for (cells, x) in self.queries[first..].as_chunks_mut::<N>().0.iter_mut().zip(row) {
-                cells[place] = *x;
-            }
-        }
-    }
-}
-
 /// Of so many queries that are left, those that a loop takes at once.
 fn block(isa: Isa, left: usize) -> usize {
     match left {
@@ -100,24 +68,24 @@ fn block(isa: Isa, left: usize) -> usize {
 }
 
 impl<T: Number> Head<T> {
-    /// Weights of a chunk's entries, relative to each query's largest score, into `scratch`, which has taken the queries in, and that score and their sum
-    /// into `partials`.
+    /// Weights of a chunk's entries, relative to each query's largest score, into `scratch`, and that score and their sum into `partials`.
     ///
     /// # Shapes
+    /// - `queries`: `(head_dim,)` each, scaled
     /// - `seen`: `(queries,)`, entries that each of them sees, from the first on
     /// - `partials`: `(queries, 2 + width)`; values become nought
     pub(super) fn weigh_chunk(
         &self,
         isa: Isa,
         chunk: usize,
-        seen: &[usize],
+        (queries, seen): (&[&[f32]], &[usize]),
         scratch: &mut Scratch,
         partials: &mut [f32],
     ) {
         let entries = Self::entries(chunk, seen);
-        let Scratch { weights, queries, keys, .. } = scratch;
+        let Scratch { weights, keys, .. } = scratch;
+        weights.resize(weights.len().max(seen.len()), [0.0; CHUNK]);
         let weights = &mut weights[..seen.len()];
-        debug_assert_eq!(queries.len(), seen.len() * self.head_dim(), "queries that were taken in");
         let tiles = self.keys_from(chunk).chunks(self.head_dim()).take(entries.div_ceil(KEYS));
         let widened = !T::IS_FLOAT && seen.len() > isa.queries();
         for (place, tile) in tiles.enumerate() {
@@ -244,12 +212,12 @@ impl<'a, T, U> Reading<'a, T, U> {
 /// Scores of a tile's keys.
 ///
 /// # Shapes
-/// - `queries`: as in [`Scratch`]
+/// - `queries`: `(head_dim,)` each
 /// - `chunk`: `(queries, CHUNK)`, from an entry on
 fn scores<T: Number, U>(
     isa: Isa,
     tile: &[[T; KEYS]],
-    queries: &[f32],
+    queries: &[&[f32]],
     (first, chunk): (usize, &mut [[f32; CHUNK]]),
     reading: &Reading<'_, T, U>,
 ) {
@@ -257,9 +225,9 @@ fn scores<T: Number, U>(
     while row < count {
         let block = block(isa, count - row);
         let ahead = reading.begin(row..row + block, count);
-        let queries = &queries[row * tile.len()..];
-        for_block!(block, N => if let Some(chunk) = chunk[row..].first_chunk_mut::<N>() {
-            isa.scores(tile, &queries.as_chunks::<N>().0[..tile.len()], (first, chunk), ahead);
+        let of_block = (&queries[row..], &mut chunk[row..]);
+        for_block!(block, N => if let (Some(queries), Some(chunk)) = (of_block.0.first_chunk::<N>(), of_block.1.first_chunk_mut::<N>()) {
+            isa.scores(tile, *queries, (first, chunk), ahead);
         });
         row += block;
     }
@@ -307,9 +275,8 @@ pub(crate) fn over_all_heads(
         for head in heads {
             let mut partials = vec![0.0; queries.len() * head.partial()];
             with_scratch(|scratch| {
-                scratch.take_in(isa, queries.iter().copied());
                 for chunk in 0..entries.div_ceil(CHUNK) {
-                    head.weigh_chunk(isa, chunk, &seen, scratch, &mut partials);
+                    head.weigh_chunk(isa, chunk, (queries, &seen), scratch, &mut partials);
                     head.add_values(isa, chunk, &seen, scratch, &mut partials);
                 }
             });
@@ -343,10 +310,10 @@ mod tests {
     ) -> Vec<Vec<u32>> {
         let (seen, stride) = (vec![entries; queries.len()], head.partial());
         let mut found = vec![Vec::new(); queries.len()];
-        scratch.take_in(isa, queries.iter().map(Vec::as_slice));
+        let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
         for chunk in 0..entries.div_ceil(CHUNK) {
             let mut partials = vec![7.0; queries.len() * stride];
-            head.weigh_chunk(isa, chunk, &seen, scratch, &mut partials);
+            head.weigh_chunk(isa, chunk, (&queries, &seen), scratch, &mut partials);
             head.add_values(isa, chunk, &seen, scratch, &mut partials);
             for (found, partial) in found.iter_mut().zip(partials.chunks(stride)) {
                 found.extend(partial.iter().map(|number| number.to_bits()));

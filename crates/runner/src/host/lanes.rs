@@ -117,14 +117,15 @@ impl Attend for Lanes<'_> {
             let kept = if group.weights.is_some() { count * CHUNK } else { 0 };
             (group, chunk, cut(&mut rest, count * stride), cut(&mut rest_of_weights, kept))
         });
+        let queries = plan.queries.iter().map(|&(lane, query_head)| rows.query(lane, query_head));
+        let queries: Vec<&[f32]> = queries.collect();
         host.team.try_each(tasks, |(group, chunk, partials, weights)| {
             let entries = match group.of {
                 Of::Crew(crew) => &crews[crew].pool.layers[layer],
                 Of::Lane(lane) => lanes[lane].own(layer),
             };
-            let queries = plan.queries[group.queries.clone()].iter();
-            let queries = queries.map(|&(lane, query_head)| rows.query(lane, query_head));
-            let seen = &plan.seen[group.queries.clone()];
+            let (queries, seen) =
+                (&queries[group.queries.clone()], &plan.seen[group.queries.clone()]);
             group.run(host.isa, entries, chunk, (queries, seen), partials, weights)
         })?;
 
@@ -209,21 +210,23 @@ impl Group {
     /// # Shapes
     /// - `partials`: `(queries, 2 + width)`, replaced
     /// - `weights`: `(queries, CHUNK)`, or none
-    fn run<'q>(
+    fn run(
         &self,
         isa: Isa,
         entries: &Entries,
         chunk: usize,
-        (queries, seen): (impl ExactSizeIterator<Item = &'q [f32]>, &[usize]),
+        (queries, seen): (&[&[f32]], &[usize]),
         partials: &mut [f32],
         weights: &mut [f32],
     ) -> Result<()> {
         let store = entries.store().on_host()?;
+        for line in partials.chunks(16) {
+            crate::kernels::ask_to_write(&line[0]);
+        }
         with_scratch(|scratch| {
-            scratch.take_in(isa, queries);
             with_heads!(store, heads => {
                 let head = &heads[self.head];
-                head.weigh_chunk(isa, chunk, seen, scratch, partials);
+                head.weigh_chunk(isa, chunk, (queries, seen), scratch, partials);
                 head.add_values(isa, chunk, seen, scratch, partials);
             });
             weights.copy_from_slice(&scratch.weights.as_flattened()[..weights.len()]);

@@ -231,11 +231,10 @@ impl<'a> Tile<'a> {
         keep_weights: bool,
         scratch: &mut Scratch,
     ) {
-        scratch.take_in(isa, self.rows.iter().copied());
         let stride = entries.partial();
         let mut found = vec![0.0; self.rows.len() * stride];
         for chunk in 0..self.entries().div_ceil(CHUNK) {
-            entries.weigh_chunk(isa, chunk, &self.seen, scratch, &mut found);
+            entries.weigh_chunk(isa, chunk, (&self.rows, &self.seen), scratch, &mut found);
             if values {
                 entries.add_values(isa, chunk, &self.seen, scratch, &mut found);
             }

@@ -153,19 +153,20 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
-    queries: &[[f32; N]],
+    queries: [&[f32]; N],
     (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
     ahead: &[T],
 ) {
+    let queries = cut_to(tile.len(), queries);
     let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; N];
     let mut ahead = ahead.chunks_exact(KEYS);
-    for (keys, queries) in tile.iter().zip(queries) {
+    for (channel, keys) in tile.iter().enumerate() {
         if let Some(ahead) = ahead.next() {
             fetch_ahead(keys, ahead);
         }
         let mut x = [_mm256_setzero_ps(); N];
         for (x, query) in x.iter_mut().zip(queries) {
-            *x = _mm256_set1_ps(*query);
+            *x = _mm256_set1_ps(query[channel]);
         }
         for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
             let keys = register(T::eight(keys));

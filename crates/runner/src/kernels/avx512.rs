@@ -189,20 +189,21 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &
 #[target_feature(enable = "avx512f")]
 pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
-    queries: &[[f32; N]],
+    queries: [&[f32]; N],
     (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
     ahead: &[T],
 ) {
+    let queries = cut_to(tile.len(), queries);
     let mut sums = [[_mm512_setzero_ps(); KEYS / WIDE]; N];
     let mut ahead = ahead.chunks_exact(KEYS);
-    for (keys, queries) in tile.iter().zip(queries) {
+    for (channel, keys) in tile.iter().enumerate() {
         if let Some(ahead) = ahead.next() {
             fetch_ahead(keys, ahead);
         }
         let keys = keys.as_chunks::<WIDE>().0;
         let keys = [register(T::sixteen(&keys[0])), register(T::sixteen(&keys[1]))];
-        for (sums, x) in sums.iter_mut().zip(queries) {
-            let x = _mm512_set1_ps(*x);
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            let x = _mm512_set1_ps(query[channel]);
             sums[0] = _mm512_fmadd_ps(keys[0], x, sums[0]);
             sums[1] = _mm512_fmadd_ps(keys[1], x, sums[1]);
         }

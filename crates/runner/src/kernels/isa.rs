@@ -207,7 +207,7 @@ impl Isa {
     pub(crate) fn scores<T: Number, const N: usize>(
         self,
         tile: &[[T; KEYS]],
-        queries: &[[f32; N]],
+        queries: [&[f32]; N],
         chunk: (usize, &mut [[f32; CHUNK]; N]),
         ahead: &[T],
     ) {

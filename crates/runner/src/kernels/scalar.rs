@@ -86,20 +86,20 @@ pub(super) fn dense<const N: usize>(tiles: &[Group], rows: [&[f32]; N], found: &
 ///
 /// # Shapes
 /// - `tile`: `(head_dim, KEYS)`
-/// - `queries`: `(head_dim, N)`
+/// - `queries`: `(head_dim,)` each
 /// - `chunk`: `(N, CHUNK)`
 pub(super) fn scores<T: Number, const N: usize>(
     tile: &[[T; KEYS]],
-    queries: &[[f32; N]],
+    queries: [&[f32]; N],
     (first, chunk): (usize, &mut [[f32; CHUNK]; N]),
 ) {
     let mut sums = [[0.0; KEYS]; N];
-    for (keys, queries) in tile.iter().zip(queries) {
+    for (channel, keys) in tile.iter().enumerate() {
         for (part, keys) in keys.as_chunks::<LANES>().0.iter().enumerate() {
             let keys = T::eight(keys).lanes();
             for (sums, query) in sums.iter_mut().zip(queries) {
                 for (sum, key) in sums[part * LANES..].iter_mut().zip(keys) {
-                    *sum = key.mul_add(*query, *sum);
+                    *sum = key.mul_add(query[channel], *sum);
                 }
             }
         }

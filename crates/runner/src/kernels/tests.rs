@@ -20,11 +20,6 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Queries side by side, channel by channel.
-fn side_by_side<const N: usize>(queries: [&[f32]; N]) -> Vec<[f32; N]> {
-    (0..queries[0].len()).map(|channel| queries.map(|query| query[channel])).collect()
-}
-
 /// Scores of a tile's keys, which stand at `FIRST` in a chunk.
 fn scores<T: Number, const N: usize>(
     isa: Isa,
@@ -32,9 +27,9 @@ fn scores<T: Number, const N: usize>(
     queries: [&[f32]; N],
 ) -> [[f32; CHUNK]; N] {
     let mut chunk = [[7.0; CHUNK]; N];
-    isa.scores(tile, &side_by_side(queries), (FIRST, &mut chunk), &[]);
+    isa.scores(tile, queries, (FIRST, &mut chunk), &[]);
     let mut asking = [[7.0; CHUNK]; N];
-    isa.scores(tile, &side_by_side(queries), (FIRST, &mut asking), tile.as_flattened());
+    isa.scores(tile, queries, (FIRST, &mut asking), tile.as_flattened());
     assert_eq!(chunk.map(|row| bits(&row)), asking.map(|row| bits(&row)), "asking ahead");
     for row in &chunk {
         let others = row[..FIRST].iter().chain(&row[FIRST + KEYS..]);
