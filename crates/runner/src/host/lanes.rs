@@ -9,7 +9,7 @@ use super::{Attend, Layout, Rows};
 use crate::Result;
 use crate::cache::Entries;
 use crate::engine::by_pool;
-use crate::kernels::{Activations, CHUNK, Host, Isa, KEYS, cut, exp};
+use crate::kernels::{Activations, CHUNK, Host, Isa, KEYS, ask_to_write, cut, exp};
 use crate::lane::Lane;
 use crate::prefill::Pool;
 
@@ -220,9 +220,8 @@ impl Group {
         weights: &mut [f32],
     ) -> Result<()> {
         let store = entries.store().on_host()?;
-        for line in partials.chunks(16) {
-            crate::kernels::ask_to_write(&line[0]);
-        }
+        // Whoever went over another layer's chunk, or merged it, had them last.
+        ask_to_write(partials);
         with_scratch(|scratch| {
             with_heads!(store, heads => {
                 let head = &heads[self.head];

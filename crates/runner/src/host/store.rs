@@ -190,12 +190,10 @@ impl<T: Number> Head<T> {
     fn ask_to_write(&self, slot: usize) {
         let (tile, lane) = (slot / KEYS * self.head_dim, slot % KEYS);
         for keys in &self.keys()[tile..tile + self.head_dim] {
-            ask_to_write(&keys[lane]);
+            ask_to_write(&keys[lane..=lane]);
         }
         let width = width(self.head_dim);
-        for value in self.values[slot * width..(slot + 1) * width].chunks(LANES) {
-            ask_to_write(&value[0]);
-        }
+        ask_to_write(&self.values[slot * width..(slot + 1) * width]);
     }
 
     /// Writes keys and values into consecutive slots.

@@ -11,10 +11,11 @@ pub(crate) fn ask_for_parts<T>(numbers: &[T], parts: Range<usize>, of: usize) {
     (0..size_of_val(numbers)).step_by(LINE).for_each(|line| ask(numbers, line));
 }
 
-/// Asks for the line of a number that is written next, as this thread's alone: stores wait for each other, and each for its line.
+/// Asks for the lines of some numbers that are written next, as this thread's alone: stores wait for each other, and each for its line.
 #[inline]
-pub(crate) fn ask_to_write<T>(number: &T) {
-    ask_for_own(std::ptr::from_ref(number).addr());
+pub(crate) fn ask_to_write<T>(numbers: &[T]) {
+    let first = numbers.as_ptr().addr();
+    (0..size_of_val(numbers)).step_by(LINE).for_each(|line| ask_for_own(first + line));
 }
 
 /// Asks for the line so many bytes behind the first of some numbers, for the second cache.
