@@ -65,7 +65,7 @@ pub(crate) struct Record {
     pub(crate) decode_ms: f64,
     /// Of that, what the policy took.
     pub(crate) policy_ms: f64,
-    /// Mean number of lanes in those steps.
+    /// Mean number of lanes in those steps; arms that share a lane count once.
     pub(crate) lanes: f64,
     /// Most bytes allocated for entries at once, shared ones included.
     pub(crate) kv_bytes_peak: usize,

@@ -23,11 +23,11 @@ pub struct Entries {
 }
 
 /// Room for slots, layers side by side.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Room {
     /// How many in each layer.
     pub(crate) slots: Vec<usize>,
-    /// Whether they will be filled, so that all of the memory may be taken for one of them.
+    /// Whether they are expected to be filled: then the system may take all of the memory at once.
     pub(crate) filled: bool,
 }
 
@@ -136,7 +136,7 @@ impl Entries {
     }
 
     /// Goes on with another's scores, whose slots are the same.
-    pub(crate) fn track_like(&mut self, other: &Self) {
+    pub(crate) fn track_as(&mut self, other: &Self) {
         self.scores.clone_from(&other.scores);
     }
 

@@ -90,8 +90,8 @@ impl<'a> Engine<'a> {
     /// Starts a job behind a prompt, and says by which number it will be known.
     ///
     /// # Errors
-    /// [`Error::Context`] if prompt and output do not fit the model, [`Error::Forced`] if the forced tokens do not, or a tensor
-    /// operation that failed.
+    /// [`Error::Context`] if prompt and output do not fit the model, [`Error::Forced`] if the forced tokens do not, [`Error::Method`] if the published code
+    /// fails on such a prompt, [`Error::Unobserved`] if its reading has not recorded what the arm needs, [`Error::Memory`], or a tensor operation that failed.
     pub fn start(&mut self, prefilled: &Prefilled, job: &Job) -> Result<usize> {
         let (prompt, output) = (prefilled.tokens().len(), job.limits.max_new_tokens);
         let context = self.llama.config.context;
@@ -106,22 +106,21 @@ impl<'a> Engine<'a> {
             return Err(Error::Forced { forced: forced.len(), output, vocabulary });
         }
         let id = self.started;
-        self.started += 1;
-        if self.shares_lanes {
-            for lane in &mut self.lanes {
-                if lane.take_on(id, prefilled, job)? {
-                    return Ok(id);
-                }
-            }
+        let mut taken = false;
+        for lane in self.lanes.iter_mut().filter(|_| self.shares_lanes) {
+            taken = taken || lane.take_on(id, prefilled, job)?;
         }
-        self.lanes.push(Lane::fork(id, prefilled, job)?);
+        if !taken {
+            self.lanes.push(Lane::fork(id, prefilled, job)?);
+        }
+        self.started += 1;
         Ok(id)
     }
 
     /// Advances every lane by one token; hands back the jobs that ended, under their numbers.
     ///
     /// # Errors
-    /// A tensor operation that failed.
+    /// [`Error::Memory`] if there is none left for an arm that parts, or a tensor operation that failed. The engine is of no use then.
     pub fn step(&mut self) -> Result<Vec<(usize, Outcome)>> {
         let mut ended = self.retire();
         if self.lanes.is_empty() {

@@ -32,8 +32,8 @@ pub(crate) const LOOP_PERIOD: usize = 64;
 
 /// A sequence being generated.
 ///
-/// Arms that keep the same of the same prompt generate the same text from the same cache until one of them selects for the first time.
-/// Until then they ride on one lane; then that one parts from it, with a copy.
+/// Arms that keep the same of the same prompt, in the same place (shared, or as a copy), generate the same text from the same cache until one of them
+/// selects for the first time. Until then they ride on one lane; then that one parts from it, with a copy.
 #[derive(Debug)]
 pub(crate) struct Lane {
     riders: Vec<Rider>, // at least one; several only while none has selected
@@ -66,7 +66,7 @@ impl Lane {
         let kept: Vec<_> =
             pool.layers.iter().map(|of| vec![(0..copied(of)).collect(); of.heads()]).collect();
         let start = Arc::new(Start {
-            origin: prefilled.origin(&job.policies, job.seed),
+            origin: prefilled.origin(&job.policies, job.seed)?,
             pools: pool.layers.iter().map(Entries::len).collect(),
             shared: spares.then(|| Arc::clone(&pool)),
             prompt_tokens: prefilled.tokens().len(),
@@ -100,7 +100,7 @@ impl Lane {
             && self.riders[0].policy.accumulates() == policy.accumulates()
             && start.shared.is_some() == policy.spares_prompt()
             && (&start.limits, &start.forced) == (&job.limits, &job.forced)
-            && start.origin == prefilled.origin(&job.policies, job.seed);
+            && start.origin == prefilled.origin(&job.policies, job.seed)?;
         if !alike {
             return Ok(false);
         }
@@ -137,7 +137,7 @@ impl Lane {
         let all = |own: &Entries| vec![(0..own.slots()).collect(); own.heads()];
         let kept: Vec<_> = self.own.iter().map(all).collect();
         let mut own = Entries::copies(&self.own, &kept, &self.start.room(&rider.policy))?;
-        own.iter_mut().zip(&self.own).for_each(|(copy, own)| copy.track_like(own));
+        own.iter_mut().zip(&self.own).for_each(|(copy, own)| copy.track_as(own));
         Ok(Self {
             riders: vec![rider],
             start: Arc::clone(&self.start),
@@ -338,8 +338,8 @@ impl Lane {
 }
 
 impl Start {
-    /// Room for the entries that a lane has of its own under a policy. If that bounds them, they will come to be as many; what nothing bounds but the end
-    /// of the text may end long before.
+    /// Room for the entries that a lane has of its own under a policy. If that bounds them, they are expected to come to be as many; what nothing bounds but
+    /// the end of the text may end long before.
     fn room(&self, policy: &DecodePolicy) -> Room {
         let steps = self.limits.max_new_tokens;
         let layers = self.pools.iter().zip(Layer::all(self.pools.len()));

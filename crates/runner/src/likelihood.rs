@@ -81,7 +81,9 @@ mod tests {
                 assert_eq!(most_likely(&logits, &[]), place as u32, "{place}, {fill}");
                 let other = if place == 560 { 0 } else { 560 };
                 let without = most_likely(&logits, &[place as u32]);
-                assert!(without == other || fill.is_nan(), "{place}, {fill}: {without}");
+                // Of nothing but what are no numbers, the last.
+                let other = if place == 560 && fill.is_nan() { 559 } else { other };
+                assert_eq!(without, other, "{place}, {fill}");
             }
         }
     }

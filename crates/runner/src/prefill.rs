@@ -34,7 +34,7 @@ struct Kind {
 }
 
 /// Which prompt, read when, and what is left of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Origin {
     prompt: Weak<Pool>,
     kept: Option<Kind>, // none: all of it
@@ -89,20 +89,22 @@ impl Prefilled {
         &self.logits
     }
 
-    /// What an arm's lane comes from; lanes that come from the same have the same left.
-    pub(crate) fn origin(&self, policies: &Policies, seed: u64) -> Origin {
+    /// What an arm's lane comes from; lanes that come from the same have the same left. The seed matters only if the policy draws.
+    ///
+    /// # Errors
+    /// [`Error::Method`] if the published code fails on such a prompt.
+    pub(crate) fn origin(&self, policies: &Policies, seed: u64) -> Result<Origin> {
         let Policies { prefill: policy, granularity, .. } = policies;
+        policy.check(self.tokens.len())?;
         let whole = policy.keeps_all(self.tokens.len()) && *granularity == Granularity::KvHead;
         let seed = if policy.draws() { seed } else { 0 };
         let kind = || Kind { policy: policy.clone(), granularity: *granularity, seed };
-        Origin { prompt: Arc::downgrade(&self.pool), kept: (!whole).then(kind) }
+        Ok(Origin { prompt: Arc::downgrade(&self.pool), kept: (!whole).then(kind) })
     }
 
-    /// What an arm leaves of the prompt. Lanes that leave the same share it for as long as one of them lives; the seed matters only if the
-    /// policy draws.
+    /// What an arm leaves of the prompt. Lanes that leave the same share it for as long as one of them lives.
     pub(crate) fn pool(&self, policies: &Policies, seed: u64) -> Result<Arc<Pool>> {
-        policies.prefill.check(self.tokens.len())?;
-        let Some(kind) = self.origin(policies, seed).kept else {
+        let Some(kind) = self.origin(policies, seed)?.kept else {
             return Ok(Arc::clone(&self.pool));
         };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);

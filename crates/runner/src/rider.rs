@@ -39,7 +39,7 @@ impl Rider {
 
     /// What it will do to a layer.
     pub(crate) fn due(&self, layer: usize) -> Option<Selection> {
-        self.due.get(layer).copied().flatten()
+        self.due[layer]
     }
 
     /// Whether it will want to see a layer's attention.

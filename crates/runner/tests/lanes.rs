@@ -5,8 +5,10 @@ mod support;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use runner::{Engine, Job, Limits, Model, Outcome, Prefilled, Weights};
-use support::{Tiny, bits, every_arm, in_a_process, job, load, prefill, prompt, tiny, together};
-use zoo::{Arm, Context, Granularity, Mode, Policies};
+use support::{
+    Tiny, bits, every_arm, in_a_process, job, load, prefill, prompt, resized, tiny, together,
+};
+use zoo::{Arm, Context, Decode, Granularity, Mode, Policies, Prefill};
 
 const OUTPUT: usize = 32;
 
@@ -160,48 +162,77 @@ fn account(outcome: &Outcome) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-#[test]
-fn arms_that_share_a_lane_fare_as_if_each_had_its_own() {
-    let model = tiny();
-    let published = [Mode::Sound, Mode::Reference].into_iter().flat_map(|mode| {
-        // Two sizes of everything, since what differs in nothing but its size stays together longest.
-        [every_arm((96, 24), (16, 6)), every_arm((96, 24), (20, 8))]
-            .concat()
-            .into_iter()
-            .map(move |arm| Arm { mode, ..arm })
-    });
+/// Every pair of a prefill and a decode method, sound and as published, each in two sizes, since what differs in nothing but its size stays together
+/// longest, and with two seeds.
+fn every_job() -> Vec<Job> {
     let context = Context { max_new_tokens: OUTPUT };
-    let jobs: Vec<Job> = published
+    let arms = [(16, 6), (20, 8)].into_iter().flat_map(|decode| every_arm((96, 24), decode));
+    arms.flat_map(|arm| [Mode::Sound, Mode::Reference].map(|mode| Arm { mode, ..arm.clone() }))
         .filter(|arm| arm.policies(context).is_ok())
-        .map(|arm| job(&arm, OUTPUT))
-        .collect();
-    let prefilled = prefill(model, &prompt(17, 200), &jobs);
+        .zip((7..9).cycle())
+        .map(|(arm, seed)| Job { seed, ..job(&arm, OUTPUT) })
+        .collect()
+}
+
+/// Starts half of the jobs, and the others some steps later; asserts that lanes are shared, and that each job fares as alone.
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
+fn assert_fare_as_alone(model: &Model, jobs: &[Job], late: &[usize]) {
+    let prefilled = prefill(model, &prompt(17, 200), jobs);
     let alone: Vec<Outcome> =
         jobs.iter().map(|job| Engine::run(model, &prefilled, job).unwrap()).collect();
-    // Arms that come late join those that have not yet selected.
-    for late in [0, 1, 5, 10, 20] {
+    for &late in late {
         let mut engine = Engine::new(model, jobs.len()).sharing_lanes();
-        let mut found = Vec::new();
-        let (mut least, mut most) = (jobs.len(), 0);
-        for (place, job) in jobs.iter().enumerate() {
-            if place == jobs.len() / 2 {
-                (0..late).for_each(|_| found.extend(engine.step().unwrap()));
+        // Neighbours differ in one thing.
+        let (early, others): (Vec<_>, Vec<_>) =
+            jobs.iter().enumerate().partition(|(place, _)| place / 2 % 2 == 0);
+        let mut places = Vec::new();
+        let mut start = |engine: &mut Engine<'_>, jobs: Vec<(usize, &Job)>| {
+            for (place, job) in jobs {
+                engine.start(&prefilled, job).unwrap();
+                places.push(place);
             }
-            engine.start(&prefilled, job).unwrap();
-        }
+        };
+        start(&mut engine, early);
+        let mut found = Vec::new();
+        (0..late).for_each(|_| found.extend(engine.step().unwrap()));
+        let (lanes, count) = (engine.lanes(), others.len());
+        start(&mut engine, others);
         assert_eq!(engine.jobs(), jobs.len());
+        if late < 6 {
+            // Before any of them selects.
+            assert!(engine.lanes() - lanes <= count / 5, "{late}: {lanes} and {}", engine.lanes());
+        }
+        let (least, mut most) = (engine.lanes(), 0);
         while !engine.is_idle() {
-            least = least.min(engine.lanes());
             found.extend(engine.step().unwrap());
             most = most.max(engine.lanes());
         }
-        assert!(2 * least < most, "{late}: between {least} and {most} lanes for {}", jobs.len());
-        found.sort_by_key(|(id, _)| *id);
+        assert!(late >= 6 || 2 * least < most, "{late}: from {least} to {most} lanes");
         assert_eq!(found.len(), jobs.len());
-        for ((id, found), alone) in found.iter().zip(&alone) {
-            assert_eq!(account(found), account(alone), "{late}: {:?}", jobs[*id].policies);
+        for (id, found) in &found {
+            let place = places[*id];
+            assert_eq!(account(found), account(&alone[place]), "{late}: {:?}", jobs[place]);
         }
     }
+}
+
+#[test]
+fn arms_that_share_a_lane_fare_as_if_each_had_its_own() {
+    assert_fare_as_alone(tiny(), &every_job(), &[0, 1, 5, 10, 20]);
+}
+
+#[test]
+fn so_do_those_that_follow_a_text() {
+    let text = prompt(23, OUTPUT);
+    let jobs: Vec<Job> =
+        every_job().into_iter().map(|job| Job { forced: Some(text.clone()), ..job }).collect();
+    assert_fare_as_alone(tiny(), &jobs, &[0, 5, 10]);
+}
+
+#[test]
+fn so_do_those_with_8_bit_weights() {
+    let few: Vec<Job> = every_job().into_iter().take(40).collect();
+    assert_fare_as_alone(&load(&Tiny::new(2), Weights::Q8_0), &few, &[3]);
 }
 
 #[test]
@@ -226,6 +257,24 @@ fn only_arms_that_compute_the_same_share_a_lane() {
     assert_eq!(lanes_after(&one, &Job { policies, ..first.clone() }), 5, "other heads");
     let kept = jobs.iter().find(|job| job.policies.prefill != first.policies.prefill).unwrap();
     assert_eq!(lanes_after(&one, kept), 6, "another part of the prompt");
+    let named = |decode: Decode| {
+        let decode = resized(&decode, 16, 6);
+        let arm = Arm::new("", resized(&Prefill::examples()[1], 96, 24), decode);
+        job(&arm, OUTPUT)
+    };
+    let decodes = Decode::examples();
+    let of =
+        |name: &str| named(decodes.iter().find(|decode| decode.name() == name).unwrap().clone());
+    let (slide, copied, drawn) = (of("slide"), of("streaming-llm"), of("random"));
+    let before = lanes_after(&one, &slide);
+    assert_eq!(lanes_after(&one, &copied), before + 1, "a copy of the prompt");
+    assert_eq!(lanes_after(&one, &of("h2o-cumulative")), before + 2, "attention summed up");
+    assert_eq!(lanes_after(&one, &drawn), before + 2, "what does not matter yet");
+    assert_eq!(lanes_after(&one, &Job { seed: 8, ..drawn }), before + 2, "nor does its seed");
+    // A place each is kept for the lanes that they may come to need.
+    let mut engine = Engine::new(model, 2).sharing_lanes();
+    (0..2).for_each(|_| assert!(engine.start(&one, first).is_ok()));
+    assert_eq!((engine.lanes(), engine.jobs(), engine.has_room()), (1, 2, false));
     // Without being told to, an engine keeps them apart.
     let mut engine = Engine::new(model, 16);
     (0..2).for_each(|_| assert!(engine.start(&one, first).is_ok()));

@@ -147,7 +147,7 @@ fn default_seed() -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RunOptions {
-    /// Most lanes at a time.
+    /// Most lanes at a time; arms that share one count as many, since they may part.
     pub(crate) lanes: usize,
     /// Prompts to use; all where it is absent.
     pub(crate) limit: Option<usize>,

@@ -51,7 +51,7 @@ impl Store {
     }
 
     /// Moves stores, of which some slots are in use, to where there is room for so many, side by side in memory. It is taken as it is written to, if the host is
-    /// where they stand; a device gives memory only when it is needed.
+    /// where they stand, or in huge pages if it is expected to be `filled`; a device gives memory only when it is needed.
     pub(super) fn make_room<'a>(
         stores: impl Iterator<Item = (&'a mut Self, usize, usize)>,
         filled: bool,

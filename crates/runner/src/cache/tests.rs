@@ -163,6 +163,19 @@ fn copies_hold_what_is_named_in_its_order() {
 fn entries_are_arranged_and_come_again_after_memory_was_given_back() {
     for store in stores() {
         let mut cache = filled(store, 100);
+        // In whole tiles, and not.
+        let shuffled = |i: usize| (i * 37) % 100;
+        cache.arrange(&[(0..100).map(shuffled).collect(), (0..100).collect()]).unwrap();
+        check(&cache);
+        cache.arrange(&[(0..100).map(shuffled).collect(), (5..100).chain(0..5).collect()]).unwrap();
+        check(&cache);
+        let sorted = |head: usize| {
+            let mut slots: Vec<usize> = (0..100).collect();
+            slots.sort_by_key(|&slot| cache.positions(head)[slot]);
+            slots
+        };
+        let sorted = [sorted(0), sorted(1)];
+        cache.arrange(&sorted).unwrap();
         cache.arrange(&[vec![99, 3, 70], vec![0, 1, 2]]).unwrap();
         assert_eq!((cache.len(), cache.positions(0)), (3, &[99, 3, 70][..]));
         check(&cache);

@@ -82,6 +82,7 @@ impl<T: Number> Head<T> {
         scratch: &mut Scratch,
         partials: &mut [f32],
     ) {
+        debug_assert_eq!(queries.len(), seen.len(), "what each query sees");
         let entries = Self::entries(chunk, seen);
         let Scratch { weights, keys, .. } = scratch;
         weights.resize(weights.len().max(seen.len()), [0.0; CHUNK]);

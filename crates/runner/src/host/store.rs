@@ -231,6 +231,7 @@ impl<T: Number> Head<T> {
 
     /// Takes in some slots, in their order.
     fn gather(&mut self, keys: &[[T; KEYS]], values: &[T], slots: &[usize]) {
+        assert!(slots.len() <= self.room(), "room for all of them");
         let (head_dim, width) = (self.head_dim, width(self.head_dim));
         let tiles: &mut [[T; KEYS]] = self.keys.as_chunks_mut().0;
         for (tile, slots) in tiles.chunks_mut(head_dim).zip(slots.chunks(KEYS)) {
@@ -240,7 +241,7 @@ impl<T: Number> Head<T> {
                 tile.copy_from_slice(&keys[first / KEYS * head_dim..][..head_dim]);
                 continue;
             }
-            // Channel by channel: the slots' tiles are few, and near.
+            // Channel by channel: where slots keep their order, their tiles are few, and near.
             for (channel, row) in tile.iter_mut().enumerate() {
                 for (number, slot) in row.iter_mut().zip(slots) {
                     *number = keys[slot / KEYS * head_dim + channel][slot % KEYS];

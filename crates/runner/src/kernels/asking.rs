@@ -15,7 +15,8 @@ pub(crate) fn ask_for_parts<T>(numbers: &[T], parts: Range<usize>, of: usize) {
 #[inline]
 pub(crate) fn ask_to_write<T>(numbers: &[T]) {
     let first = numbers.as_ptr().addr();
-    (0..size_of_val(numbers)).step_by(LINE).for_each(|line| ask_for_own(first + line));
+    let lines = first / LINE * LINE..first + size_of_val(numbers);
+    lines.step_by(LINE).for_each(ask_for_own);
 }
 
 /// Asks for the line so many bytes behind the first of some numbers, for the second cache.

@@ -53,7 +53,7 @@ pub(crate) struct Run<T> {
 }
 
 impl Region {
-    /// So many bytes. Those that are to be `filled` at once may lie in huge pages, of which the system takes all if one byte is written.
+    /// So many bytes. Those that are expected to be `filled` may lie in huge pages, of which the system takes all if one byte is written.
     ///
     /// # Errors
     /// The system has no memory left.

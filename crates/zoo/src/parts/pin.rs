@@ -62,7 +62,7 @@ impl Free {
         free
     }
 
-    /// The entries, ascending, of the view's positions.
+    /// The entries, ascending, where these are all positions.
     pub(crate) fn entries(&self, positions: &[u32]) -> impl Iterator<Item = usize> {
         self.range()
             .zip(&positions[self.range()])

@@ -102,9 +102,12 @@ mod tests {
                     tokens: entries,
                     seed: 0,
                 };
+                let some = |number: usize, below| draw(entries + number, below) as usize;
                 let pins = [
-                    Pin::Sinks(draw(entries, 9) as usize),
-                    Pin::Recent(draw(entries, 70) as usize),
+                    Pin::Sinks(some(0, 9)),
+                    Pin::Recent(some(1, 70)),
+                    Pin::FirstEntries(some(2, 40)),
+                    Pin::LastEntries(some(3, 40)),
                 ];
                 let free = Free::of(&pins, &view);
                 let all = lowest(&scores, &positions, free.entries(&positions).collect(), 1);
