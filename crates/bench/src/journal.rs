@@ -61,7 +61,7 @@ pub(crate) struct Record {
     pub(crate) stop: String,
     /// Reading the prompt, which all arms of the prompt share.
     pub(crate) ttft_ms: f64,
-    /// Wall time of the steps that the cell took part in, beside `lanes` - 1 others.
+    /// Wall time of the steps that its tokens came from, beside `lanes` - 1 other lanes.
     pub(crate) decode_ms: f64,
     /// Of that, what the policy took.
     pub(crate) policy_ms: f64,

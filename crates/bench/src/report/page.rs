@@ -119,7 +119,7 @@ fn section_blocks<'a>(section: &'a Section) -> Vec<Block<'a>> {
     blocks.extend([
         heading("Speed, measured in lockstep lanes"),
         Block::Text(
-            "All lanes of a step wait for each other, so a step's time belongs to all arms in it. These figures say what the run cost, not how fast an arm would be alone.".to_owned(),
+            "All lanes of a step wait for each other, so a step's time belongs to all arms in it. Arms that would compute the same share a lane until one of them evicts. These figures say what the run cost, not how fast an arm would be alone.".to_owned(),
         ),
         Block::Table(table::speed(&section.timings)),
     ]);
