@@ -109,6 +109,14 @@ impl Entries {
         self.positions.first().map_or(0, Vec::len)
     }
 
+    /// The slots in use, of each KV head.
+    ///
+    /// # Shapes
+    /// - returns `(kv_heads, slots)`
+    pub(crate) fn all_slots(&self) -> Vec<Vec<usize>> {
+        vec![(0..self.slots()).collect(); self.heads()]
+    }
+
     /// Keys and values. Where there are holes, what was evicted still lies in them.
     pub(crate) fn store(&self) -> &Store {
         &self.store

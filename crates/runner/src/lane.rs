@@ -62,9 +62,9 @@ impl Lane {
         let rider = Rider::new(id, job);
         let pool = prefilled.pool(&job.policies, job.seed)?;
         let spares = rider.policy.spares_prompt();
-        let copied = |of: &Entries| if spares { 0 } else { of.len() };
-        let kept: Vec<_> =
-            pool.layers.iter().map(|of| vec![(0..copied(of)).collect(); of.heads()]).collect();
+        let none = |of: &Entries| vec![Vec::new(); of.heads()];
+        let copied = if spares { none } else { Entries::all_slots };
+        let kept: Vec<_> = pool.layers.iter().map(copied).collect();
         let start = Arc::new(Start {
             origin: prefilled.origin(&job.policies, job.seed)?,
             pools: pool.layers.iter().map(Entries::len).collect(),
@@ -134,8 +134,7 @@ impl Lane {
 
     /// The lane once more, for an arm that selects.
     fn copy(&self, rider: Rider) -> Result<Self> {
-        let all = |own: &Entries| vec![(0..own.slots()).collect(); own.heads()];
-        let kept: Vec<_> = self.own.iter().map(all).collect();
+        let kept: Vec<_> = self.own.iter().map(Entries::all_slots).collect();
         let mut own = Entries::copies(&self.own, &kept, &self.start.room(&rider.policy))?;
         own.iter_mut().zip(&self.own).for_each(|(copy, own)| copy.track_as(own));
         Ok(Self {

@@ -52,7 +52,7 @@ impl Selector {
     pub fn evict(&self, view: &View<'_>, count: usize) -> Vec<usize> {
         if count == 1 && self.pool == Pool::None {
             let (scores, free) = (self.score.of(view, self.reduce), Free::of(&self.pins, view));
-            return lowest_one(&scores, view, &free).into_iter().collect();
+            return lowest_one(&scores, view.positions, &free).into_iter().collect();
         }
         let candidates = self.candidates(view);
         let scores = self.scores(view, &candidates);

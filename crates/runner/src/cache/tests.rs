@@ -147,8 +147,7 @@ fn copies_hold_what_is_named_in_its_order() {
         }
 
         // Neighbours in memory grow, one of them beyond its room.
-        let whole = |layer: &Entries| vec![(0..layer.len()).collect::<Vec<_>>(); 2];
-        let kept = [whole(&layers[0]), whole(&layers[1])];
+        let kept = layers.each_ref().map(Entries::all_slots);
         let mut pair = Entries::copies(&layers, &kept, &room([80, 300], false)).unwrap();
         for position in 80..200 {
             for layer in &mut pair {

@@ -1,7 +1,6 @@
 use std::cmp::Ordering;
 
 use super::Free;
-use crate::View;
 
 /// The `count` candidates with the lowest score, ascending by index.
 ///
@@ -30,8 +29,8 @@ pub fn lowest(
 }
 
 /// The free entry that [`lowest`] would take alone, if any is free, found in one look at each.
-pub(crate) fn lowest_one(scores: &[f32], view: &View<'_>, free: &Free) -> Option<usize> {
-    let (positions, mut lowest, mut least) = (view.positions, None, f32::INFINITY);
+pub(crate) fn lowest_one(scores: &[f32], positions: &[u32], free: &Free) -> Option<usize> {
+    let (mut lowest, mut least) = (None, f32::INFINITY);
     let numbers = scores[free.range()].iter().zip(&positions[free.range()]);
     for (entry, (&score, &position)) in free.range().zip(numbers) {
         // Most are higher, and whether they may go does not matter.
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_one_is_the_first_of_the_lowest() {
+    fn the_lowest_one_is_what_the_lowest_of_one_would_be() {
         for entries in [1, 4, 16, 200] {
             for case in 0..200 {
                 let draw = |place: usize, below: u64| stream(&[case, place as u64, below]) % below;
@@ -111,7 +110,7 @@ mod tests {
                 ];
                 let free = Free::of(&pins, &view);
                 let all = lowest(&scores, &positions, free.entries(&positions).collect(), 1);
-                assert_eq!(lowest_one(&scores, &view, &free).as_slice(), all, "{scores:?}");
+                assert_eq!(lowest_one(&scores, &positions, &free).as_slice(), all, "{scores:?}");
             }
         }
     }
